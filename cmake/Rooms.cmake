@@ -1,0 +1,64 @@
+# A room is a folder under src/, one static library atoll_ROOM and one test program ROOM_test.
+# The dependencies named here are the only rooms its files may include
+# (tests/include_check.py holds every #include against them).
+#
+#   atoll_room(eval ROOMS dataset)            a room without torch
+#   atoll_room(model TORCH ROOMS ops)         a room that includes torch
+#   ... LIBRARIES PkgConfig::JPEG             third-party libraries
+#
+# Every room may use base and trace. x_test.cpp beside x.cpp goes into the test program.
+function(atoll_room name)
+  cmake_parse_arguments(ROOM "TORCH" "" "ROOMS;LIBRARIES;TEST_ROOMS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp
+                                      ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.proto)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  set(protos ${sources})
+  list(FILTER sources EXCLUDE REGEX "\\.proto$")
+  list(FILTER protos INCLUDE REGEX "\\.proto$")
+  if(NOT sources)
+    return()
+  endif()
+
+  set(rooms ${ROOM_ROOMS})
+  if(NOT name STREQUAL base)
+    list(APPEND rooms base)
+    if(NOT name STREQUAL trace)
+      list(APPEND rooms trace)
+    endif()
+  endif()
+  list(REMOVE_DUPLICATES rooms)
+  list(TRANSFORM rooms PREPEND atoll_)
+
+  add_library(atoll_${name} STATIC ${sources})
+  target_include_directories(atoll_${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(atoll_${name} PRIVATE atoll_options PUBLIC ${rooms} ${ROOM_LIBRARIES}
+                        fmt::fmt tl::expected Threads::Threads)
+  if(ROOM_TORCH)
+    target_link_libraries(atoll_${name} PUBLIC torch::cpu)
+    target_precompile_headers(atoll_${name} REUSE_FROM atoll_torch_pch)
+  endif()
+  if(protos)
+    protobuf_generate(TARGET atoll_${name} PROTOS ${protos}
+                      IMPORT_DIRS ${CMAKE_CURRENT_SOURCE_DIR}
+                      PROTOC_OUT_DIR ${CMAKE_CURRENT_BINARY_DIR})
+    target_include_directories(atoll_${name} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
+    target_link_libraries(atoll_${name} PUBLIC protobuf::libprotobuf)
+  endif()
+
+  if(tests AND NOT ATOLL_FUZZ)
+    set(test_rooms ${ROOM_TEST_ROOMS})
+    list(TRANSFORM test_rooms PREPEND atoll_)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE atoll_options atoll_${name} ${test_rooms}
+                          GTest::gmock GTest::gtest_main ${ATOLL_RAPIDCHECK})
+    if(ROOM_TORCH)
+      target_precompile_headers(${name}_test REUSE_FROM atoll_torch_pch)
+    endif()
+    target_compile_definitions(${name}_test PRIVATE
+      ATOLL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATOLL_BINARY_DIR="${CMAKE_BINARY_DIR}")
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES LABELS room TIMEOUT 900)
+  endif()
+endfunction()

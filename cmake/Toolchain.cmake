@@ -1,0 +1,24 @@
+# Compiler-wide settings: warnings as errors on our own code, ccache and mold where they are
+# installed. Third-party headers are SYSTEM, so the warnings never fire there.
+
+find_program(ATOLL_CCACHE ccache)
+if(ATOLL_CCACHE)
+  # Paths are made relative, so that a second checkout of the same sources hits the same cache;
+  # the sloppiness entries are the ones ccache's manual asks for with precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${ATOLL_CCACHE})
+endif()
+
+find_program(ATOLL_MOLD mold)
+if(ATOLL_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_library(atoll_options INTERFACE)
+target_compile_options(atoll_options INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers
+                                               -fno-math-errno -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(atoll_options INTERFACE -fpch-preprocess)
+endif()

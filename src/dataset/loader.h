@@ -1,0 +1,87 @@
+// Batches for training and evaluation: threads that read, decode, resize, flip and normalise, in
+// the order asked for, a bounded number of batches ahead.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "dataset/coco.h"
+#include "dataset/image.h"
+#include "storage/storage.h"
+#include "trace/trace.h"
+
+namespace atl::dataset {
+
+struct LoaderOptions {
+  int min_size_px = 800;
+  int max_size_px = 1333;
+  int size_divisor = 32;      // batches are padded to a multiple of this
+  bool train = true;          // flip, and give targets without crowds
+  double flip_probability = 0.5;
+  uint64_t seed = 0;          // with (epoch, image id) the key of every random choice
+  std::array<float, 3> mean = {0.485F, 0.456F, 0.406F};
+  std::array<float, 3> standard_deviation = {0.229F, 0.224F, 0.225F};
+  int threads = 2;
+  int batches_ahead = 4;      // memory is bounded by this many batches
+  int64_t max_bad_images = 0; // unreadable images tolerated over a run; one more is an error
+};
+
+// One image of a batch. G ground truths, boxes and masks at the resized scale.
+struct Sample {
+  int64_t image_id = 0;
+  int64_t image_index = 0;        // in the dataset
+  ImageSize original;             // as the JSON has it
+  ImageSize resized;              // inside the padded batch
+  bool flipped = false;
+  std::vector<float> boxes;       // (G, 4) x1, y1, x2, y2; degenerate boxes are left out
+  std::vector<int64_t> labels;    // (G) 1..K
+  std::vector<Rle> masks;         // (G) height x width = resized
+};
+
+struct Batch {
+  int64_t step = 0;
+  int height = 0;                 // padded; multiples of size_divisor
+  int width = 0;
+  std::vector<float> pixels;      // (N, height, width, 3), normalised, 0 in the padding
+  std::vector<Sample> samples;    // N
+};
+
+// What to load for global step s, as image indices of the dataset; nullopt ends the stream.
+// Called from one thread, in order of the steps.
+using BatchPlan = std::function<std::optional<std::vector<int64_t>>(int64_t step)>;
+
+// An image that cannot be read is left out of its batch (a batch can come out with fewer images, or
+// be skipped when none is left), counted, and reported by bad_images().
+class Loader {
+ public:
+  // The dataset, the store and the tracer (may be null) must outlive the loader. `image_prefix` is put before each
+  // file_name ("train2017/"). `epoch_of` gives the epoch that keys step s's random choices.
+  Loader(const CocoDataset& dataset,
+         storage::ObjectStore& store,
+         std::string image_prefix,
+         LoaderOptions options,
+         BatchPlan plan,
+         std::function<int64_t(int64_t step)> epoch_of,
+         int64_t first_step = 0,
+         trace::Tracer* tracer = nullptr);
+  ~Loader();  // stops and joins the threads
+
+  // The next batch in order; nullopt at the end. Errors: more than max_bad_images unreadable images
+  // (all listed), or a store that fails.
+  Result<std::optional<Batch>> next();
+
+  // "train2017/17.jpg: truncated JPEG", in the order they were met.
+  std::vector<std::string> bad_images() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace atl::dataset

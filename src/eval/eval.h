@@ -1,0 +1,99 @@
+// COCO evaluation with exactly pycocotools' semantics: the same 12 numbers and the same precision
+// and recall arrays, to the last bit. Plain records, no tensors.
+//
+//   Evaluator evaluator(dataset, {});
+//   evaluator.add(image_id, detections);   // once for each image, any order
+//   Evaluation result = evaluator.finish();
+//
+// Source: pycocotools 2.0.11 cocoeval.py, whose habits are kept on purpose (equal IoU takes the
+// later ground truth; 2^-52 in the precision; recall thresholds that are k * 0.01 in float64; numpy's
+// pairwise sum in the means). One is a bug and is kept only on request: see EvalOptions.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "dataset/coco.h"
+#include "dataset/rle.h"
+
+namespace atl::eval {
+
+enum class IouKind { kBox, kMask };
+
+struct Detection {
+  int64_t image_id = 0;
+  int64_t category_id = 0;
+  double score = 0;
+  std::array<double, 4> box = {};  // x, y, w, h
+  dataset::Rle mask;               // image's size; empty counts where there is none
+  // What size it counts as when it is unmatched. pycocotools' loadRes takes w * h for every record when
+  // the file's first one has a box, for masks too; else the mask's area.
+  double area = 0;
+};
+
+struct EvalOptions {
+  std::vector<IouKind> kinds = {IouKind::kBox, IouKind::kMask};
+  std::array<int, 3> max_detections = {1, 10, 100};
+  bool use_categories = true;
+  // pycocotools takes a ground truth whose id is 0 for "unmatched" and counts its detection as false.
+  // Off: such a ground truth is one like any other.
+  bool strict_pycocotools = false;
+  int threads = 0;  // 0: all available
+};
+
+// Arrays as pycocotools lays them out; T 10 IoU thresholds, R 101 recalls, K categories,
+// A 4 areas (all, small, medium, large), M 3 maxima.
+struct KindResult {
+  std::array<double, 12> stats = {};  // AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; -1 none
+  std::vector<double> precision;      // (T, R, K, A, M)
+  std::vector<double> recall;         // (T, K, A, M)
+  std::vector<double> scores;         // (T, R, K, A, M)
+  std::vector<double> category_ap;    // (K) mean over T, R at area all, maxDets last; -1 none
+};
+
+struct Evaluation {
+  std::vector<dataset::Category> categories;  // K
+  std::map<IouKind, KindResult> kinds;
+
+  // pycocotools' summary, 12 lines for each kind.
+  std::string table() const;
+  // AP for each category, aligned columns, one row a category.
+  std::string category_table() const;
+  // {"bbox": {"stats": [12], "per_category": {"dog": 0.5, …}}, "segm": {…}}, 17 digits.
+  std::string to_json() const;
+};
+
+class Evaluator {
+ public:
+  // The dataset must outlive the evaluator.
+  Evaluator(const dataset::CocoDataset& ground_truth, EvalOptions options);
+  ~Evaluator();
+  // All detections of one image; detections of equal score keep this order. Images never added count as
+  // images without detections. kInvalidInput: unknown image, or the same image twice.
+  Result<void> add(int64_t image_id, std::vector<Detection> detections);
+  Evaluation finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// A COCO results file: [{"image_id", "category_id", "score", "bbox" and/or "segmentation"}]. Boxes
+// missing from mask results are taken from the masks and the other way round as pycocotools' loadRes does.
+// Errors (kInvalidInput): malformed JSON with its byte offset; a record with its index; ids that the ground truth does
+// not have. An empty list is valid: AP is 0.
+Result<std::vector<Detection>> parse_results(std::string_view text,
+                                             std::string_view name,
+                                             const dataset::CocoDataset& ground_truth);
+// The same form, compressed RLE, numbers that read back to the same double.
+std::string results_to_json(std::span<const Detection> detections);
+
+}  // namespace atl::eval

@@ -1,0 +1,79 @@
+// The configuration of a run: one TOML file, `--set section.key=value` over it, and the command line's
+// shortcuts over that. The effective values are printed at the start and stored as config.toml.
+// No torch here.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "model/model_config.h"
+
+namespace atl::train {
+
+struct DataConfig {
+  std::string path;                  // directory or URI with COCO's layout
+  std::string train_annotations;     // keys, where the layout is another one; "" = found
+  std::string train_images;
+  std::string val_annotations;
+  std::string val_images;
+  int threads = 0;                   // 0: all available
+  int batches_ahead = 4;
+  int64_t max_bad_images = 10;
+  bool keep_empty = true;            // train on images without objects
+  bool group_by_aspect = true;
+  double flip_probability = 0.5;
+  int64_t limit_images = 0;          // 0: all; else the first N of the split, for trying things out
+};
+
+struct TrainConfig {
+  int64_t steps = 0;
+  int64_t global_batch = 16;
+  int64_t accumulation = 1;          // micro-batches a step
+  uint64_t seed = 0;
+  std::string optimizer = "sgd";     // sgd | adamw
+  double learning_rate = 0.02;       // at base_batch images a step
+  int64_t base_batch = 16;           // learning rate is scaled by global_batch / base_batch
+  double momentum = 0.9;
+  double weight_decay = 1e-4;        // not on biases and norms
+  std::string schedule = "multistep";  // multistep | cosine
+  std::vector<double> milestones = {0.67, 0.89};  // shares of steps
+  double gamma = 0.1;
+  int64_t warmup_steps = 500;
+  double warmup_factor = 0.001;
+  double clip_norm = 0;              // 0: off
+  double ema_decay = 0;              // 0: off
+  bool bf16 = false;
+  int64_t checkpoint_every = 500;
+  int64_t keep_checkpoints = 3;
+  int64_t eval_every = 0;            // 0: only at the end
+  int64_t max_bad_steps = 10;        // NaN or Inf losses in a row
+};
+
+struct RunConfig {
+  std::string preset = "r50_fpn";
+  std::string out;
+  std::string weights;               // start from this weight file
+  std::string device = "auto";       // auto | cpu | cuda
+  int threads = 0;                   // of the kernels; 0: all available
+  DataConfig data;
+  TrainConfig train;
+  model::ModelConfig model;          // num_classes comes from the data
+};
+
+struct ConfigSources {
+  std::string file_name;             // for messages
+  std::string toml;                  // contents; may be empty
+  std::vector<std::string> sets;     // "section.key=value", in order
+};
+
+// Preset first, then the file, then the sets. kInvalidInput: TOML errors with line and column; an
+// unknown key with the nearest known one; a wrong type or range.
+Result<RunConfig> parse_config(const ConfigSources& sources);
+// Every effective value, with one-line comments; parse_config reads it back to the same RunConfig.
+std::string to_toml(const RunConfig& config);
+
+}  // namespace atl::train
