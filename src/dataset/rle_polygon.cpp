@@ -1,0 +1,131 @@
+// Polygon to runs, the same pixels as cocoapi's rleFrPoly.
+//
+// The rule: scale coordinates by 5 and truncate v + 0.5 to integers; walk each edge in integer
+// steps along its longer axis, rounding the other one; where the walk steps in x from 5c + 2 to 5c
+// + 3 (either way), it crosses the centre of column c, at the smaller y of the two steps, scaled
+// back and rounded up. Sorted, the crossings switch the foreground on and off.
+//
+// cocoapi walks every step of every edge and keeps the few that cross. Only those steps are
+// computed here: directly where x is the longer axis; where y is, by solving for the step and then
+// correcting it with the very expression that the walk evaluates, so that rounding falls the same
+// way.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/check.h"
+#include "dataset/rle.h"
+#include "dataset/rle_runs.h"
+
+namespace atl::dataset {
+namespace {
+
+constexpr int kScale = 5;
+// 5 * 2^27 and differences of two such values fit an int32, as they must in cocoapi.
+constexpr double kMaxCoordinate = 0x1p27;
+
+struct Point {
+  int64_t x;
+  int64_t y;
+};
+
+int64_t upsampled(double coordinate) {
+  if (std::isnan(coordinate)) return 0;
+  return static_cast<int64_t>(kScale * std::clamp(coordinate, -kMaxCoordinate, kMaxCoordinate) +
+                              .5);
+}
+
+// A position of the walk off its longer axis: truncated, not floored, as a C cast does.
+int64_t walked(int64_t start, double slope, int64_t step) {
+  return static_cast<int64_t>(static_cast<double>(start) + slope * static_cast<double>(step) + .5);
+}
+
+class Rasteriser {
+ public:
+  Rasteriser(uint32_t height, uint32_t width) : height_(height), width_(width) {}
+
+  void edge(Point from, Point to);
+  Rle finish();
+
+ private:
+  void cross(int64_t column, int64_t upsampled_y) {
+    const double y = (static_cast<double>(upsampled_y) + .5) / kScale - .5;
+    const double row = std::ceil(std::clamp(y, 0.0, static_cast<double>(height_)));
+    crossings_.push_back(static_cast<uint32_t>(column * height_ + static_cast<int64_t>(row)));
+  }
+
+  int64_t height_;
+  int64_t width_;
+  std::vector<uint32_t> crossings_;
+};
+
+void Rasteriser::edge(Point from, Point to) {
+  const int64_t dx = std::abs(to.x - from.x);
+  const int64_t dy = std::abs(to.y - from.y);
+  const bool along_x = dx >= dy;
+  if (along_x ? from.x > to.x : from.y > to.y) std::swap(from, to);
+  if (from.x == to.x) return;
+  const double slope = along_x ? static_cast<double>(to.y - from.y) / static_cast<double>(dx)
+                               : static_cast<double>(to.x - from.x) / static_cast<double>(dy);
+
+  // Columns c with low <= 5c + 2 and 5c + 3 <= high, inside the image.
+  const auto [low, high] = std::minmax(from.x, to.x);
+  const int64_t first = low <= 2 ? 0 : (low - 2 + kScale - 1) / kScale;
+  const int64_t last = high < 3 ? -1 : std::min((high - 3) / kScale, width_ - 1);
+  for (int64_t column = first; column <= last; ++column) {
+    const int64_t before = kScale * column + 2;
+    if (along_x) {
+      const int64_t step = before - from.x;
+      cross(column, std::min(walked(from.y, slope, step), walked(from.y, slope, step + 1)));
+      continue;
+    }
+    // The first step at which the walk has passed from one side of the centre to the other.
+    const auto passed = [&](int64_t step) {
+      const int64_t x = walked(from.x, slope, step);
+      return slope > 0 ? x > before : x <= before;
+    };
+    const double guess = (static_cast<double>(before - from.x) + .5) / slope;
+    auto step = std::clamp(static_cast<int64_t>(guess), int64_t{1}, dy);
+    while (step > 1 && passed(step - 1)) --step;
+    while (step < dy && !passed(step)) ++step;
+    cross(column, from.y + step - 1);
+  }
+}
+
+Rle Rasteriser::finish() {
+  Rle result{static_cast<uint32_t>(height_), static_cast<uint32_t>(width_), {}};
+  const auto pixels = static_cast<uint32_t>(height_ * width_);
+  std::ranges::sort(crossings_);
+  if (crossings_.size() % 2 != 0) crossings_.push_back(pixels);
+  result.counts.reserve(crossings_.size() + 1);
+  internal::RunWriter writer(result.counts);
+  for (size_t i = 0; i < crossings_.size(); i += 2) {
+    writer.foreground(crossings_[i], crossings_[i + 1]);
+  }
+  writer.finish(pixels);
+  return result;
+}
+
+}  // namespace
+
+Rle rle_from_polygon(std::span<const double> xy, uint32_t height, uint32_t width) {
+  ATOLL_CHECK(rle_size_fits(height, width)) << height << " x " << width;
+  Rasteriser rasteriser(height, width);
+  const size_t points = xy.size() / 2;
+  if (points >= 3) {
+    const auto point = [&](size_t i) {
+      return Point{upsampled(xy[2 * i]), upsampled(xy[2 * i + 1])};
+    };
+    const Point start = point(0);
+    Point previous = start;
+    for (size_t i = 1; i < points; ++i) {
+      const Point current = point(i);
+      rasteriser.edge(previous, current);
+      previous = current;
+    }
+    rasteriser.edge(previous, start);
+  }
+  return rasteriser.finish();
+}
+
+}  // namespace atl::dataset
