@@ -2,10 +2,11 @@
 // directory and (later) a bucket are the same to the rooms above.
 //
 // Keys are relative, '/'-separated, and never leave the store: "", ".", "..", a leading '/' or an
-// empty component is refused with kInvalidInput (hostile keys come from JSON's file_name).
+// empty component is refused with kInvalidInput (hostile keys come from JSON's file_name). The rest
+// of the rules: storage/key.h.
 //
-// All members are thread safe. Errors: kNotFound for a key that is not there, kIo for the rest, with
-// the store's URI and the key in the message.
+// All members are thread safe. Errors: kNotFound for a key that is not there, kIo for the rest,
+// with the store's URI and the key in the message.
 #pragma once
 
 #include <chrono>
@@ -59,9 +60,10 @@ class ObjectStore {
   virtual Result<ObjectInfo> head(std::string_view key) = 0;
   // The whole object. Small files are read, large ones mapped.
   virtual Result<Blob> get(std::string_view key) = 0;
+  // Fewer bytes where the object ends first, none from its end on.
   virtual Result<Blob> get_range(std::string_view key, uint64_t offset, uint64_t size_bytes) = 0;
-  // Replaces the object atomically and durably: a reader, or a restart after a crash or a full disk,
-  // sees the old content or the new, never a part. The parts are written one after the other.
+  // Replaces the object atomically and durably: a reader, or a restart after a crash or a full
+  // disk, sees the old content or the new, never a part. The parts are written one after the other.
   virtual Result<void> put(std::string_view key,
                            std::span<const std::span<const std::byte>> parts) = 0;
   // Adds to the end (logs). A crash may lose the tail, never what was there before.
