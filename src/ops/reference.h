@@ -14,6 +14,16 @@ at::Tensor roi_align(at::TensorList features,
                      int64_t pooled_size,
                      int64_t sampling_ratio,
                      bool aligned);
+// The same map's adjoint: gradient (R, C, P, P) -> L gradients (images, C, heights[l], widths[l]).
+std::vector<at::Tensor> roi_align_backward(const at::Tensor& gradient,
+                                           const at::Tensor& rois,
+                                           const at::Tensor& levels,
+                                           const std::vector<double>& scales,
+                                           int64_t images,
+                                           at::IntArrayRef heights,
+                                           at::IntArrayRef widths,
+                                           int64_t sampling_ratio,
+                                           bool aligned);
 at::Tensor batched_nms(const at::Tensor& boxes,
                        const at::Tensor& scores,
                        const at::Tensor& groups,
