@@ -54,6 +54,9 @@ function(atoll_room name)
     target_link_libraries(${name}_test PRIVATE atoll_options atoll_${name} ${test_rooms}
                           GTest::gmock GTest::gtest_main ${ATOLL_RAPIDCHECK})
     if(ROOM_TORCH)
+      # -fPIC like the library that the precompiled header was made for; -fPIE would not fit it.
+      set_target_properties(${name}_test PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${name}_test PRIVATE -fPIC)
       target_precompile_headers(${name}_test REUSE_FROM atoll_torch_pch)
     endif()
     target_compile_definitions(${name}_test PRIVATE
