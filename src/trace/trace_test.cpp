@@ -18,7 +18,8 @@ using std::chrono::milliseconds;
 
 nlohmann::json events_of(const Tracer& tracer, std::string_view phase) {
   nlohmann::json events = nlohmann::json::array();
-  for (const auto& event : nlohmann::json::parse(tracer.to_json())["traceEvents"]) {
+  const auto json = nlohmann::json::parse(tracer.to_json());
+  for (const auto& event : json["traceEvents"]) {
     if (event["ph"] == phase) events.push_back(event);
   }
   return events;
