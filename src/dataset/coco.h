@@ -41,8 +41,8 @@ struct Annotation {
   int32_t image_index = 0;
   SegmentationKind kind = SegmentationKind::kNone;
   bool crowd = false;
-  std::array<double, 4> box = {};  // x, y, w, h, as the JSON has it
-  double area = 0;                 // as the JSON has it
+  std::array<double, 4> box = {};  // x, y, w, h, as the JSON has it; without it the mask's
+  double area = 0;                 // as the JSON has it; without it the mask's, or the box's
   // kPolygons: polygons [first, first + count) of the dataset; kRle: the RLE of that index.
   uint32_t first_part = 0;
   uint32_t part_count = 0;
@@ -50,12 +50,18 @@ struct Annotation {
 
 class CocoDataset {
  public:
-  // How problems of single records are met. kStrict: the first one is the error. kLenient: the record
-  // is dropped and counted in issues(); malformed JSON is an error either way.
+  // How problems of single records are met. kStrict: the first one is the error. kLenient: the
+  // record is dropped (of a polygon with fewer than 3 points: only that polygon) and counted in
+  // issues(); malformed JSON is an error either way.
   enum class Mode { kStrict, kLenient };
 
-  // `text` is the whole JSON; `name` is for messages. Errors (kInvalidInput) carry the byte offset for
-  // malformed JSON, the id and key for a bad record.
+  CocoDataset() = default;
+  // Movable, not copyable: the images' names point into the dataset.
+  CocoDataset(CocoDataset&&) = default;
+  CocoDataset& operator=(CocoDataset&&) = default;
+
+  // `text` is the whole JSON; `name` is for messages. Errors (kInvalidInput) carry the byte offset
+  // for malformed JSON, the id and key for a bad record.
   static Result<CocoDataset> parse(std::string_view text,
                                    std::string_view name,
                                    Mode mode = Mode::kStrict);
@@ -86,7 +92,8 @@ class CocoDataset {
   // Polygons are scaled and rasterised at the new size; RLEs are resized nearest.
   Rle mask_of(const Annotation& annotation, uint32_t height, uint32_t width, bool flip) const;
 
-  // What a lenient load dropped, one line each with the id ("annotation 17: …"); at most 100 lines kept.
+  // What a lenient load dropped, one line each with the id ("annotation 17: …"); at most 100 lines
+  // kept.
   std::span<const std::string> issues() const { return issues_; }
   size_t issue_count() const { return issue_count_; }
 
@@ -100,7 +107,7 @@ class CocoDataset {
   std::vector<double> coordinates_;
   std::vector<uint64_t> polygon_begin_ = {0};
   std::vector<Rle> rles_;
-  std::string names_;
+  std::vector<char> names_;  // a vector, because a moved string may take its bytes along
   std::unordered_map<int64_t, size_t> image_index_;
   std::vector<std::string> issues_;
   size_t issue_count_ = 0;
