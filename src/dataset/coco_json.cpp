@@ -16,7 +16,7 @@ namespace {
 // visit(record, offset) for each element of the array at the cursor.
 template <typename Visit>
 Result<void> for_each_record(JsonCursor& cursor, std::string_view section, Visit&& visit) {
-  if (cursor.peek() != '[') {
+  if (cursor.peek() != '[' && !cursor.at_end()) {
     return fail(ErrorCode::kInvalidInput,
                 fmt::format("byte {}: '{}' must be a list", cursor.offset(), section));
   }
@@ -54,7 +54,7 @@ class CocoReader {
     // A byte order mark is not JSON, but Windows tools write one.
     if (text_.starts_with("\xef\xbb\xbf")) cursor = JsonCursor(text_, 3);
     ATOLL_TRY(for_each_section(cursor, [&](std::string_view key) { return section(cursor, key); }));
-    if (cursor.peek() != '\0' || cursor.offset() != text_.size()) {
+    if (!cursor.at_end()) {
       return malformed_json(cursor.offset(), "something follows the end of the document");
     }
     for (const auto& [seen, name] : {std::pair{has_images_, "images"},

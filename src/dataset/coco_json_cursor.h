@@ -25,6 +25,8 @@ class JsonCursor {
   size_t offset() const { return offset_; }
   // The next byte that is no white space, or '\0' at the end.
   char peek();
+  // Whether only white space is left.
+  bool at_end() { return peek() == '\0' && offset_ >= text_.size(); }
   // Consumes this byte or fails with "expected …".
   Result<void> expect(char wanted);
   // Consumes this byte if it is next.
