@@ -7,6 +7,8 @@
 #   ... LIBRARIES PkgConfig::JPEG             third-party libraries
 #
 # Every room may use base and trace. x_test.cpp beside x.cpp goes into the test program.
+add_custom_target(generated)
+
 function(atoll_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "ROOMS;LIBRARIES;TEST_ROOMS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp
@@ -45,6 +47,11 @@ function(atoll_room name)
                       PROTOC_OUT_DIR ${CMAKE_CURRENT_BINARY_DIR})
     target_include_directories(atoll_${name} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
     target_link_libraries(atoll_${name} PUBLIC protobuf::libprotobuf)
+    # clang-tidy needs the generated headers, and nothing else built: ninja generated.
+    list(TRANSFORM protos REPLACE "^${CMAKE_CURRENT_SOURCE_DIR}/(.*)\\.proto$"
+                                  "${CMAKE_CURRENT_BINARY_DIR}/\\1.pb.h" OUTPUT_VARIABLE headers)
+    add_custom_target(generated_${name} DEPENDS ${headers})
+    add_dependencies(generated generated_${name})
   endif()
 
   if(tests AND NOT ATOLL_FUZZ)

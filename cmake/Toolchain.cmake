@@ -19,6 +19,6 @@ endif()
 add_library(atoll_options INTERFACE)
 target_compile_options(atoll_options INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers
                                                -fno-math-errno -ffp-contract=off)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
   target_compile_options(atoll_options INTERFACE -fpch-preprocess)
 endif()
