@@ -1,0 +1,36 @@
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "cli/command.h"
+
+namespace atl::cli {
+
+std::stop_token CommandContext::stop() {
+  if (!signals_) signals_.emplace();
+  return signals_->stop_token();
+}
+
+std::optional<int> CommandContext::signal_exit_code() const {
+  if (!signals_ || signals_->received() == 0) return std::nullopt;
+  return 128 + signals_->received();
+}
+
+CLI::Validator whole_number(int64_t least) {
+  const auto complaint = [least](const std::string& text) -> std::string {
+    int64_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, number);
+    if (error == std::errc() && stop == end && number >= least) return {};
+    return fmt::format("\"{}\" is not a whole number from {} on", text, least);
+  };
+  return CLI::Validator(complaint, "");
+}
+
+void add_commands(CLI::App& app, CommandContext& context) {
+  add_train(app, context);
+  add_eval(app, context);
+  add_predict(app, context);
+}
+
+}  // namespace atl::cli

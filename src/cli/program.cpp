@@ -1,0 +1,152 @@
+#include "cli/program.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/command.h"
+#include "cli/suggest.h"
+
+namespace atl::cli {
+namespace {
+
+constexpr int kUsageError = 2;
+
+// One line, whatever a library wrote into its message.
+void complain(std::string_view message) {
+  const std::string_view line = message.substr(0, message.find('\n'));
+  fmt::print(stderr, "atoll: {}\n", line);
+}
+
+// The command that was named last: "atoll data stats".
+const CLI::App& innermost(const CLI::App& app) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return *command;
+}
+
+std::string full_name(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent == nullptr ? command.get_name() : full_name(*parent) + " " + command.get_name();
+}
+
+std::vector<std::string> subcommand_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::App* inner : command.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(inner->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> option_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options([](const CLI::Option*) { return true; })) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// What the parser could not place is what the person mistyped, and worth more than the parser's own
+// complaint, which may be about an option that is missing as a result.
+std::string describe_unplaced(const CLI::App& command, const std::string& word) {
+  const bool option = word.starts_with('-') && word.size() > 1;
+  const auto subcommands = subcommand_names(command);
+  std::string message, guess;
+  if (option) {
+    const std::string name = word.substr(0, word.find('='));
+    message = fmt::format("unknown option {}", name);
+    guess = nearest(name, option_names(command));
+  } else if (!subcommands.empty()) {
+    message = fmt::format("unknown command \"{}\"", word);
+    guess = nearest(word, subcommands);
+  } else {
+    message = fmt::format("unexpected argument \"{}\"", word);
+  }
+  if (!guess.empty()) guess = fmt::format("did you mean {}? ", guess);
+  return fmt::format("{} ({}\"{} --help\" lists the {})",
+                     message,
+                     guess,
+                     full_name(command),
+                     option || subcommands.empty() ? "options" : "commands");
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& command = innermost(app);
+  const auto unplaced = app.remaining(true);
+  if (!unplaced.empty()) {
+    complain(describe_unplaced(command, unplaced.front()));
+    return kUsageError;
+  }
+  if (command.get_subcommands([](const CLI::App*) { return true; }).empty()) {
+    std::string message = error.what();
+    if (!message.empty() && message.front() != '-') {
+      message.front() =
+          static_cast<char>(std::tolower(static_cast<unsigned char>(message.front())));
+    }
+    complain(fmt::format("{} (see \"{} --help\")", message, full_name(command)));
+    return kUsageError;
+  }
+  // No command at all: the help is the answer.
+  std::fputs(app.help().c_str(), stderr);
+  return kUsageError;
+}
+
+int report(const Result<int>& result, const CommandContext& context) {
+  if (!result) {
+    complain(result.error().to_string());
+    if (result.error().code == ErrorCode::kCancelled) {
+      return context.signal_exit_code().value_or(exit_code(result.error()));
+    }
+    return exit_code(result.error());
+  }
+  // A full disk behind a redirected output shows here at the latest.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    complain(fail_errno("writing to standard output", errno).value().to_string());
+    return 1;
+  }
+  return *result;
+}
+
+int run(int argc, const char* const* argv, Engine& engine) {
+  CLI::App app("Mask R-CNN from COCO-format data to a trained model", "atoll");
+  app.set_version_flag("--version", "atoll " ATOLL_VERSION, "Print the version and exit");
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(36);
+  app.get_formatter()->label("REQUIRED", "(required)");
+  app.footer(
+      "Each command has a help of its own: atoll train --help\n"
+      "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 130/143 stopped by a signal.");
+  CommandContext context(engine);
+  add_commands(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);  // of the command that was named
+    return report(0, context);
+  } catch (const CLI::CallForVersion& version) {
+    fmt::print("{}\n", version.what());
+    return report(0, context);
+  } catch (const CLI::ParseError& error) {
+    return usage_error(app, error);
+  }
+  return report(context.chosen()(), context);
+}
+
+}  // namespace
+
+int run_program(int argc, const char* const* argv, Engine& engine) {
+  try {
+    return run(argc, argv, engine);
+  } catch (const std::bad_alloc&) {
+    complain("out of memory (a smaller batch or fewer loader threads need less)");
+  } catch (const std::exception& error) {
+    complain(fmt::format("unexpected: {}", error.what()));
+  }
+  return 1;
+}
+
+}  // namespace atl::cli
