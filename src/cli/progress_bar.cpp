@@ -64,12 +64,14 @@ std::string progress_text(const train::Progress& progress, int width) {
   const auto columns = static_cast<size_t>(std::max(width, 0));
   std::string behind;
   for (const std::string& part : details(progress)) {
-    const std::string longer = behind + (behind.empty() ? " " : ", ") + part;
+    const std::string longer = fmt::format("{}{}{}", behind, behind.empty() ? " " : ", ", part);
     if (text.size() + longer.size() > columns) break;
     behind = longer;
   }
   const int room = width - static_cast<int>(text.size() + behind.size()) - 1;
-  if (room >= kShortestBar) text += " " + drawn_bar(share, std::min(room, kLongestBar));
+  if (room >= kShortestBar) {
+    text += fmt::format(" {}", drawn_bar(share, std::min(room, kLongestBar)));
+  }
   text += behind;
   return text.substr(0, columns);
 }
