@@ -4,24 +4,21 @@
 //   void add_synth(CLI::App& app, CommandContext& context) {
 //     auto options = std::make_shared<SynthOptions>();
 //     CLI::App* command = app.add_subcommand("synth", "Make a small dataset of drawn shapes");
-//     command->add_option("--out", options->out, "Directory to
-//     write")->required()->type_name("DIR"); command->footer("Examples:\n  atoll synth --out shapes
-//     --images 100"); context.on_run(command, [options] { return run_synth(*options); });
+//     command->add_option("--out", options->out, "Directory to write")->required();
+//     command->footer("Examples:\n  atoll synth --out shapes --images 100");
+//     context.on_run(command, [options] { return run_synth(*options); });
 //   }
 //
 // Conventions:
-// - The function only describes; the work is in a function that returns Result<int>: the exit code,
-// 0
-//   unless there is a reason (1: the job itself found the answer "no", such as problems in a
-//   dataset). An Error becomes one line, "atoll: ...", and exit code 1 or 2 (base/error.h).
+// - The function only describes; the work is in a function that returns Result<int>: the exit
+//   code, 0 unless there is a reason (1: the job itself found the answer "no", such as problems in
+//   a dataset). An Error becomes one line, "atoll: ...", and exit code 1 or 2 (base/error.h).
 // - No torch here: what needs it goes through the Engine (engine.h), so that --help stays quick.
 // - Results go to standard output, progress and messages to standard error.
 // - Options are named as the configuration keys; type_name is DIR, FILE, N, PX, URI, and numbers
-// get
-//   ->check(whole_number(1)). The help ends with examples, under "Examples:".
+//   get ->check(whole_number(1)). The help ends with examples, under "Examples:".
 // - A command that should stop cleanly on Ctrl-C asks for context.stop() when it starts to work;
-// the
-//   others are simply ended by the signal.
+//   the others are simply ended by the signal.
 #pragma once
 
 #include <CLI/CLI.hpp>
