@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -16,17 +17,30 @@ enum class Split { kTrain, kVal };
 struct SplitLocation {
   std::string annotations;   // key of the JSON
   std::string image_prefix;  // "" or ends in '/'
+  // Not empty where the user should know what was chosen: one file serves as both splits.
+  std::string note;
 };
 
-// Finds a split, first by COCO's names (2017, then any year), then instances_{train,val}.json or
-// {train,val}.json in the root or annotations/, with images in {train,val}/, images/ or the root (decided by looking
-// for the first images of the JSON). Where nothing fits: kInvalidInput that lists what was looked for.
+// Finds a split. Its annotations, the first that is there of (train; val likewise, also "valid")
+//   annotations/instances_train2017.json, then instances_train of the latest other year,
+//   instances_train.json or train.json in annotations/ or the root,
+//   train/_annotations.coco.json,
+// and then, for both splits alike and with a note, trainval.json, instances_default.json,
+// instances.json or annotations.json, in annotations/ or the root. The validation split is never
+// taken for the training split, nor the other way round.
+// Its images: see find_image_prefix. Where nothing fits: kInvalidInput that lists what was looked
+// for.
 Result<SplitLocation> find_split(storage::ObjectStore& store, Split split);
 
-// The prefix under which these file names exist; for a user who names the JSON himself.
+// The prefix ("" or ending in '/') below which most of these file names exist; for a user who names
+// the JSON himself. Looks in `preferred`, in the folder called like the JSON (train2017/ for
+// instances_train2017.json), also below images/, in images/, beside the JSON and in the root.
 Result<std::string> find_image_prefix(storage::ObjectStore& store,
                                       std::string_view annotations_key,
                                       const std::vector<std::string>& some_file_names,
-                                      std::string_view preferred);
+                                      std::string_view preferred = {});
+
+// The location for annotations that the user names: find_image_prefix with the JSON's first names.
+Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_view annotations_key);
 
 }  // namespace atl::dataset

@@ -1,0 +1,196 @@
+#include "dataset/layout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+
+#include "dataset/coco_builder.h"
+
+namespace atl::dataset {
+namespace {
+
+constexpr size_t kNamesToTry = 5;
+
+// Names of the split, the usual one first.
+std::vector<std::string> names_of(Split split) {
+  if (split == Split::kTrain) return {"train"};
+  return {"val", "valid"};
+}
+
+Result<bool> exists(storage::ObjectStore& store, std::string_view key) {
+  const auto info = store.head(key);
+  if (info) return true;
+  // A name that may not be a key (../x.jpg) is not there either.
+  if (info.error().code == ErrorCode::kNotFound || info.error().code == ErrorCode::kInvalidInput) {
+    return false;
+  }
+  return tl::unexpected(info.error());
+}
+
+// annotations/instances_train2014.json and the like, the latest year first.
+Result<std::vector<std::string>> with_any_year(storage::ObjectStore& store,
+                                               std::string_view split) {
+  const std::string begin = fmt::format("annotations/instances_{}", split);
+  constexpr std::string_view kEnd = ".json";
+  std::vector<std::string> keys;
+  ATOLL_TRY(store.list(begin, [&](const storage::ObjectInfo& info) {
+    const std::string_view key = info.key;
+    if (!key.ends_with(kEnd) || key.size() != begin.size() + 4 + kEnd.size()) return true;
+    const auto year = key.substr(begin.size(), 4);
+    if (std::all_of(
+            year.begin(), year.end(), [](unsigned char c) { return std::isdigit(c) != 0; })) {
+      keys.push_back(info.key);
+    }
+    return true;
+  }));
+  std::sort(keys.rbegin(), keys.rend());
+  return keys;
+}
+
+std::vector<std::string> keys_of_split(Split split) {
+  std::vector<std::string> keys;
+  for (const std::string& name : names_of(split)) {
+    for (const char* folder : {"annotations/", ""}) {
+      keys.push_back(fmt::format("{}instances_{}.json", folder, name));
+      keys.push_back(fmt::format("{}{}.json", folder, name));
+    }
+    keys.push_back(fmt::format("{}/_annotations.coco.json", name));
+  }
+  return keys;
+}
+
+std::vector<std::string> keys_for_both() {
+  std::vector<std::string> keys;
+  for (const char* folder : {"annotations/", ""}) {
+    for (const char* name : {"trainval", "instances_default", "instances", "annotations"}) {
+      keys.push_back(fmt::format("{}{}.json", folder, name));
+    }
+  }
+  return keys;
+}
+
+// "annotations/instances_train2017.json" -> "train2017"
+std::string_view folder_name_of(std::string_view annotations_key) {
+  std::string_view name = annotations_key.substr(annotations_key.rfind('/') + 1);
+  if (name.starts_with("instances_")) name.remove_prefix(10);
+  return name.substr(0, name.find('.'));
+}
+
+std::vector<std::string> prefixes_for(std::string_view annotations_key,
+                                      std::string_view preferred) {
+  std::vector<std::string> prefixes;
+  const auto add = [&](std::string prefix) {
+    if (!prefix.empty() && !prefix.ends_with('/')) prefix += '/';
+    if (std::find(prefixes.begin(), prefixes.end(), prefix) == prefixes.end()) {
+      prefixes.push_back(std::move(prefix));
+    }
+  };
+  if (!preferred.empty()) add(std::string(preferred));
+  const size_t slash = annotations_key.rfind('/');
+  const std::string beside(
+      annotations_key.substr(0, slash == std::string_view::npos ? 0 : slash + 1));
+  const std::string_view name = folder_name_of(annotations_key);
+  // The same places below the folder of the JSON and below the root.
+  for (const std::string& folder : {beside, std::string()}) {
+    for (const std::string_view parent : {"", "images/"})
+      add(fmt::format("{}{}{}", folder, parent, name));
+  }
+  // A year in the JSON's name need not stand in the folder's.
+  const std::string_view plain = name.substr(0, name.find_last_not_of("0123456789") + 1);
+  add(std::string(plain));
+  add(fmt::format("images/{}", plain));
+  add(beside + "images");
+  add("images");
+  add(beside);
+  add("");
+  return prefixes;
+}
+
+Result<std::optional<std::string>> first_existing(storage::ObjectStore& store,
+                                                  const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) {
+    if (ATOLL_TRY(exists(store, key))) return key;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<std::string> find_image_prefix(storage::ObjectStore& store,
+                                      std::string_view annotations_key,
+                                      const std::vector<std::string>& some_file_names,
+                                      std::string_view preferred) {
+  const auto prefixes = prefixes_for(annotations_key, preferred);
+  if (some_file_names.empty()) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{}/{} names no images", store.uri(), annotations_key),
+                "a dataset needs at least one image");
+  }
+  // Several names, because one missing file must not hide the folder; most hits win, ties go to
+  // the earlier place.
+  size_t best_hits = 0;
+  std::string best;
+  for (const std::string& prefix : prefixes) {
+    size_t hits = 0;
+    for (const std::string& name : some_file_names) {
+      hits += ATOLL_TRY(exists(store, prefix + name)) ? 1 : 0;
+    }
+    if (hits > best_hits) {
+      best_hits = hits;
+      best = prefix;
+    }
+    if (hits == some_file_names.size()) break;
+  }
+  if (best_hits > 0) return best;
+  std::string places;
+  for (const std::string& prefix : prefixes) {
+    places += fmt::format("{}{}", places.empty() ? "" : ", ", prefix.empty() ? "the root" : prefix);
+  }
+  return fail(ErrorCode::kInvalidInput,
+              fmt::format("the images of {} are not in {}: looked for {} in {}",
+                          annotations_key,
+                          store.uri(),
+                          some_file_names.front(),
+                          places),
+              "name the folder of the images");
+}
+
+Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_view annotations_key) {
+  const storage::Blob json = ATOLL_TRY(store.get(annotations_key));
+  const auto names = ATOLL_TRY_CONTEXT(first_file_names(json.text(), kNamesToTry), annotations_key);
+  return SplitLocation{.annotations = std::string(annotations_key),
+                       .image_prefix = ATOLL_TRY(find_image_prefix(store, annotations_key, names)),
+                       .note = {}};
+}
+
+Result<SplitLocation> find_split(storage::ObjectStore& store, Split split) {
+  const std::string name = names_of(split).front();
+  const std::string usual = fmt::format("annotations/instances_{}2017.json", name);
+  std::vector<std::string> keys = {usual};
+  for (std::string& key : ATOLL_TRY(with_any_year(store, name))) keys.push_back(std::move(key));
+  for (std::string& key : keys_of_split(split)) keys.push_back(std::move(key));
+  if (const auto key = ATOLL_TRY(first_existing(store, keys))) return locate_images(store, *key);
+
+  const auto shared = keys_for_both();
+  if (const auto key = ATOLL_TRY(first_existing(store, shared))) {
+    SplitLocation location = ATOLL_TRY(locate_images(store, *key));
+    location.note = fmt::format(
+        "{} has no annotations for {} alone: {} serves for training and for validation, so the "
+        "validation numbers are those of images that were trained on",
+        store.uri(),
+        split == Split::kTrain ? "training" : "validation",
+        *key);
+    return location;
+  }
+  keys.insert(keys.end(), shared.begin(), shared.end());
+  return fail(ErrorCode::kInvalidInput,
+              fmt::format("no {} annotations in {}: looked for {}",
+                          split == Split::kTrain ? "training" : "validation",
+                          store.uri(),
+                          fmt::join(keys, ", ")),
+              fmt::format("put them at {}, or name the file", usual));
+}
+
+}  // namespace atl::dataset
