@@ -297,6 +297,11 @@ TORCH_LIBRARY_IMPL(atoll, CompositeExplicitAutograd, library) {
   library.impl("paste_masks", &paste_masks_anywhere);
 }
 
+TORCH_LIBRARY_IMPL(atoll, CPU, library) {
+  library.impl("roi_align", &cpu::roi_align);
+  library.impl("roi_align_backward", &cpu::roi_align_backward);
+}
+
 TORCH_LIBRARY_IMPL(atoll, Autograd, library) { library.impl("roi_align", &roi_align_autograd); }
 
 // Public functions -------------------------------------------------------------------------------

@@ -1,0 +1,509 @@
+// RoIAlign on the CPU. Features are channels-last, so that the four cells around a sample are four
+// contiguous rows of C values and all the inner loops run along the channels.
+//
+// First the samples of every roi: along each axis P * S positions (P bins, S samples a bin) with
+// two cells and two weights each; a sample in the plane is a pair of them. Forward, one thread has
+// a roi at a time. Backward, a task has the rois of one (level, image) and a slice of the channels:
+// no two tasks write the same cell, and each cell's sum runs over rois, bins and samples in their
+// order, so the result does not depend on the number of threads.
+//
+// The arithmetic is torchvision's in its order (weights hy * hx first, four products summed from
+// left to right, bins divided by the count), so float results agree with it to the last bit as long
+// as the sample count of a bin is a power of two, and up to rounding of the gradient's weight
+// otherwise.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "ops/kernels.h"
+
+namespace atl::ops::cpu {
+namespace {
+
+constexpr int kVectorBytes = 64;
+constexpr int64_t kBlockVectors = 4;  // accumulators that fit the registers of AVX2 and up
+
+// Weight is the type of the arithmetic: float, or double for double features.
+template <typename Weight>
+using Vector [[gnu::vector_size(kVectorBytes)]] = Weight;
+
+template <typename Weight>
+constexpr int64_t kLanes = kVectorBytes / sizeof(Weight);
+
+template <typename Weight>
+struct AxisSample {
+  int32_t low = -1;  // negative: outside the feature map
+  int32_t high = -1;
+  Weight low_weight = 0;
+  Weight high_weight = 0;
+};
+
+template <typename Weight>
+struct RoiSamples {
+  int64_t image = 0;
+  int64_t level = 0;
+  int64_t grid_y = 0;
+  int64_t grid_x = 0;
+  Weight count = 1;
+  std::vector<AxisSample<Weight>> axes;  // P * grid_y of y, then P * grid_x of x
+
+  std::span<const AxisSample<Weight>> y(int64_t bin) const {
+    return std::span(axes).subspan(bin * grid_y, grid_y);
+  }
+  std::span<const AxisSample<Weight>> x(int64_t bin, int64_t pooled_size) const {
+    return std::span(axes).subspan(pooled_size * grid_y + bin * grid_x, grid_x);
+  }
+};
+
+// A sample in the plane: rows of the feature map (in cells) and their weights.
+template <typename Weight>
+struct Sample {
+  int64_t cells[4];
+  Weight weights[4];
+};
+
+struct LevelShape {
+  int64_t height = 0;
+  int64_t width = 0;
+  double scale = 1;
+};
+
+struct Sampling {
+  std::vector<LevelShape> levels;
+  int64_t images = 0;
+  int64_t pooled_size = 0;
+  int64_t ratio = 0;
+  bool aligned = false;
+};
+
+template <typename Weight>
+AxisSample<Weight> axis_sample(Weight position, int64_t size) {
+  if (!(position >= Weight(-1) && position <= static_cast<Weight>(size))) return {};
+  position = std::max(position, Weight(0));
+  const auto low = static_cast<int32_t>(position);
+  const auto last = static_cast<int32_t>(size - 1);
+  if (low >= last) return {last, last, Weight(1), Weight(0)};
+  const Weight fraction = position - static_cast<Weight>(low);
+  return {low, low + 1, Weight(1) - fraction, fraction};
+}
+
+// roi: image index, x1, y1, x2, y2.
+template <typename Weight>
+RoiSamples<Weight> roi_samples(const float* roi, int64_t level, const Sampling& sampling) {
+  const LevelShape& shape = sampling.levels[level];
+  const auto scale = static_cast<Weight>(shape.scale);
+  const Weight offset = sampling.aligned ? Weight(0.5) : Weight(0);
+  const int64_t bins = sampling.pooled_size;
+
+  struct Axis {
+    Weight start, bin;
+    int64_t grid;
+  };
+  const auto axis_of = [&](float low, float high) {
+    const Weight start = static_cast<Weight>(low) * scale - offset;
+    Weight extent = static_cast<Weight>(high) * scale - offset - start;
+    if (!sampling.aligned) extent = std::max(extent, Weight(1));
+    const Weight bin = extent / static_cast<Weight>(bins);
+    const int64_t grid = sampling.ratio > 0 ? sampling.ratio : std::max<int64_t>(0, std::ceil(bin));
+    return Axis{start, bin, grid};
+  };
+  const Axis x = axis_of(roi[1], roi[3]);
+  const Axis y = axis_of(roi[2], roi[4]);
+
+  RoiSamples<Weight> samples;
+  samples.image = static_cast<int64_t>(roi[0]);
+  samples.level = level;
+  samples.grid_y = y.grid;
+  samples.grid_x = x.grid;
+  samples.count = static_cast<Weight>(std::max<int64_t>(1, y.grid * x.grid));
+  samples.axes.reserve(bins * (y.grid + x.grid));
+  const auto append = [&](const Axis& axis, int64_t size) {
+    for (int64_t bin = 0; bin < bins; ++bin) {
+      for (int64_t i = 0; i < axis.grid; ++i) {
+        const Weight position =
+            axis.start + static_cast<Weight>(bin) * axis.bin +
+            (static_cast<Weight>(i) + Weight(0.5)) * axis.bin / static_cast<Weight>(axis.grid);
+        samples.axes.push_back(axis_sample(position, size));
+      }
+    }
+  };
+  append(y, shape.height);
+  append(x, shape.width);
+  return samples;
+}
+
+template <typename Weight>
+std::vector<RoiSamples<Weight>> all_samples(const at::Tensor& rois,
+                                            const at::Tensor& levels,
+                                            const Sampling& sampling) {
+  const at::Tensor dense_rois = rois.contiguous();
+  const at::Tensor dense_levels = levels.contiguous();
+  const auto* roi = dense_rois.const_data_ptr<float>();
+  const auto* level = dense_levels.const_data_ptr<int64_t>();
+  const int64_t count = rois.size(0);
+  const auto level_count = static_cast<int64_t>(sampling.levels.size());
+  for (int64_t r = 0; r < count; ++r) {
+    TORCH_CHECK(level[r] >= 0 && level[r] < level_count && roi[5 * r] >= 0 &&
+                    roi[5 * r] < static_cast<float>(sampling.images),
+                "roi_align: roi ",
+                r,
+                " is of image ",
+                roi[5 * r],
+                " of ",
+                sampling.images,
+                " and level ",
+                level[r],
+                " of ",
+                level_count);
+  }
+  std::vector<RoiSamples<Weight>> samples(count);
+  at::parallel_for(0, count, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      samples[r] = roi_samples<Weight>(roi + 5 * r, level[r], sampling);
+    }
+  });
+  return samples;
+}
+
+// The samples of one bin that lie inside the feature map, row by row.
+template <typename Weight>
+ATOLL_INLINE void bin_samples(const RoiSamples<Weight>& roi,
+                              int64_t bin_y,
+                              int64_t bin_x,
+                              int64_t pooled_size,
+                              int64_t width,
+                              std::vector<Sample<Weight>>& samples) {
+  samples.clear();
+  for (const AxisSample<Weight>& y : roi.y(bin_y)) {
+    if (y.low < 0) continue;
+    for (const AxisSample<Weight>& x : roi.x(bin_x, pooled_size)) {
+      if (x.low < 0) continue;
+      samples.push_back({{y.low * width + x.low,
+                          y.low * width + x.high,
+                          y.high * width + x.low,
+                          y.high * width + x.high},
+                         {y.low_weight * x.low_weight,
+                          y.low_weight * x.high_weight,
+                          y.high_weight * x.low_weight,
+                          y.high_weight * x.high_weight}});
+    }
+  }
+}
+
+// Loads and stores by reference: a vector passed by value would have another ABI on each target.
+template <typename Weight, typename Feature>
+ATOLL_INLINE void load(const Feature* from, Vector<Weight>& to) {
+  if constexpr (std::is_same_v<Feature, Weight>) {
+    std::memcpy(&to, from, sizeof(to));
+  } else {
+    static_assert(std::is_same_v<Feature, at::BFloat16> && std::is_same_v<Weight, float>);
+    using Halves [[gnu::vector_size(kVectorBytes / 2)]] = uint16_t;
+    using Words [[gnu::vector_size(kVectorBytes)]] = uint32_t;
+    Halves halves;
+    std::memcpy(&halves, from, sizeof(halves));
+    const Words words = __builtin_convertvector(halves, Words) << 16;
+    std::memcpy(&to, &words, sizeof(to));
+  }
+}
+
+template <typename Weight, typename Feature>
+ATOLL_INLINE void store(const Vector<Weight>& from, Feature* to) {
+  if constexpr (std::is_same_v<Feature, Weight>) {
+    std::memcpy(to, &from, sizeof(from));
+  } else {
+    for (int64_t i = 0; i < kLanes<Weight>; ++i) to[i] = static_cast<Feature>(from[i]);
+  }
+}
+
+template <int64_t kVectors, typename Feature, typename Weight>
+ATOLL_INLINE void pool_block(const Feature* image,
+                             int64_t channels,
+                             std::span<const Sample<Weight>> samples,
+                             Weight count,
+                             Feature* out) {
+  constexpr int64_t lanes = kLanes<Weight>;
+  Vector<Weight> sums[kVectors] = {};
+  for (const Sample<Weight>& sample : samples) {
+    const Feature* rows[4];
+    for (int k = 0; k < 4; ++k) rows[k] = image + sample.cells[k] * channels;
+#pragma GCC unroll 4
+    for (int64_t v = 0; v < kVectors; ++v) {
+      Vector<Weight> cells[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) load<Weight>(rows[k] + v * lanes, cells[k]);
+      sums[v] += sample.weights[0] * cells[0] + sample.weights[1] * cells[1] +
+                 sample.weights[2] * cells[2] + sample.weights[3] * cells[3];
+    }
+  }
+#pragma GCC unroll 4
+  for (int64_t v = 0; v < kVectors; ++v) {
+    sums[v] /= count;
+    store<Weight>(sums[v], out + v * lanes);
+  }
+}
+
+// image: (H, W, C) of the roi's level and image; out: (P, P, C).
+template <typename Feature, typename Weight>
+ATOLL_INLINE void pool_roi(const Feature* image,
+                           const RoiSamples<Weight>& roi,
+                           int64_t pooled_size,
+                           int64_t width,
+                           int64_t channels,
+                           std::vector<Sample<Weight>>& scratch,
+                           Feature* out) {
+  constexpr int64_t lanes = kLanes<Weight>;
+  for (int64_t bin_y = 0; bin_y < pooled_size; ++bin_y) {
+    for (int64_t bin_x = 0; bin_x < pooled_size; ++bin_x, out += channels) {
+      bin_samples(roi, bin_y, bin_x, pooled_size, width, scratch);
+      const std::span<const Sample<Weight>> samples = scratch;
+      int64_t c = 0;
+      for (; c + kBlockVectors * lanes <= channels; c += kBlockVectors * lanes) {
+        pool_block<kBlockVectors, Feature, Weight>(
+            image + c, channels, samples, roi.count, out + c);
+      }
+      for (; c + lanes <= channels; c += lanes) {
+        pool_block<1, Feature, Weight>(image + c, channels, samples, roi.count, out + c);
+      }
+      for (; c < channels; ++c) {
+        Weight sum = 0;
+        for (const Sample<Weight>& sample : samples) {
+          const auto cell = [&](int k) {
+            return sample.weights[k] * static_cast<Weight>(image[sample.cells[k] * channels + c]);
+          };
+          sum += cell(0) + cell(1) + cell(2) + cell(3);
+        }
+        out[c] = static_cast<Feature>(sum / roi.count);
+      }
+    }
+  }
+}
+
+template <int64_t kVectors, typename Weight>
+ATOLL_INLINE void spread_block(const Weight* gradient,
+                               int64_t channels,
+                               std::span<const Sample<Weight>> samples,
+                               Weight* image) {
+  constexpr int64_t lanes = kLanes<Weight>;
+  Vector<Weight> shares[kVectors];
+#pragma GCC unroll 4
+  for (int64_t v = 0; v < kVectors; ++v) load<Weight>(gradient + v * lanes, shares[v]);
+  for (const Sample<Weight>& sample : samples) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      Weight* row = image + sample.cells[k] * channels;
+#pragma GCC unroll 4
+      for (int64_t v = 0; v < kVectors; ++v) {
+        Vector<Weight> cell;
+        load<Weight>(row + v * lanes, cell);
+        cell += sample.weights[k] * shares[v];
+        store<Weight>(cell, row + v * lanes);
+      }
+    }
+  }
+}
+
+// Adds a roi's gradient (P, P, C) to its level and image (H, W, C), channels [begin, end) only.
+template <typename Weight>
+ATOLL_INLINE void spread_roi(const Weight* gradient,
+                             const RoiSamples<Weight>& roi,
+                             int64_t pooled_size,
+                             int64_t width,
+                             int64_t channels,
+                             int64_t begin,
+                             int64_t end,
+                             std::vector<Sample<Weight>>& samples,
+                             Weight* image) {
+  constexpr int64_t lanes = kLanes<Weight>;
+  for (int64_t bin_y = 0; bin_y < pooled_size; ++bin_y) {
+    for (int64_t bin_x = 0; bin_x < pooled_size; ++bin_x, gradient += channels) {
+      bin_samples(roi, bin_y, bin_x, pooled_size, width, samples);
+      for (Sample<Weight>& sample : samples) {
+        for (Weight& weight : sample.weights) weight /= roi.count;
+      }
+      int64_t c = begin;
+      for (; c + kBlockVectors * lanes <= end; c += kBlockVectors * lanes) {
+        spread_block<kBlockVectors, Weight>(gradient + c, channels, samples, image + c);
+      }
+      for (; c + lanes <= end; c += lanes) {
+        spread_block<1, Weight>(gradient + c, channels, samples, image + c);
+      }
+      for (; c < end; ++c) {
+        for (const Sample<Weight>& sample : samples) {
+          for (int k = 0; k < 4; ++k) {
+            image[sample.cells[k] * channels + c] += sample.weights[k] * gradient[c];
+          }
+        }
+      }
+    }
+  }
+}
+
+#define ATOLL_POOL_ROI(Feature, Weight)                                           \
+  ATOLL_CLONES void pool(const Feature* image,                                    \
+                         const RoiSamples<Weight>& roi,                           \
+                         int64_t pooled,                                          \
+                         int64_t width,                                           \
+                         int64_t channels,                                        \
+                         std::vector<Sample<Weight>>& scratch,                    \
+                         Feature* out) {                                          \
+    pool_roi<Feature, Weight>(image, roi, pooled, width, channels, scratch, out); \
+  }
+#define ATOLL_SPREAD_ROI(Weight)                                                            \
+  ATOLL_CLONES void spread(const Weight* gradient,                                          \
+                           const RoiSamples<Weight>& roi,                                   \
+                           int64_t pooled,                                                  \
+                           int64_t width,                                                   \
+                           int64_t channels,                                                \
+                           int64_t begin,                                                   \
+                           int64_t end,                                                     \
+                           std::vector<Sample<Weight>>& scratch,                            \
+                           Weight* image) {                                                 \
+    spread_roi<Weight>(gradient, roi, pooled, width, channels, begin, end, scratch, image); \
+  }
+// A clone cannot be a template.
+ATOLL_POOL_ROI(float, float)
+ATOLL_POOL_ROI(double, double)
+ATOLL_POOL_ROI(at::BFloat16, float)
+ATOLL_SPREAD_ROI(float)
+ATOLL_SPREAD_ROI(double)
+#undef ATOLL_POOL_ROI
+#undef ATOLL_SPREAD_ROI
+
+template <typename Feature, typename Weight>
+at::Tensor pool_levels(at::TensorList features,
+                       const at::Tensor& rois,
+                       const at::Tensor& levels,
+                       const Sampling& sampling) {
+  const int64_t channels = features[0].size(1);
+  const int64_t pooled = sampling.pooled_size;
+  const auto samples = all_samples<Weight>(rois, levels, sampling);
+  std::vector<at::Tensor> dense;
+  for (const at::Tensor& feature : features) {
+    dense.push_back(feature.contiguous(at::MemoryFormat::ChannelsLast));
+  }
+  const at::Tensor result = at::empty({rois.size(0), channels, pooled, pooled},
+                                      features[0].options(),
+                                      at::MemoryFormat::ChannelsLast);
+  auto* out = result.mutable_data_ptr<Feature>();
+  at::parallel_for(0, rois.size(0), 1, [&](int64_t begin, int64_t end) {
+    std::vector<Sample<Weight>> scratch;
+    for (int64_t r = begin; r < end; ++r) {
+      const RoiSamples<Weight>& roi = samples[r];
+      const LevelShape& shape = sampling.levels[roi.level];
+      const Feature* image = dense[roi.level].template const_data_ptr<Feature>() +
+                             roi.image * shape.height * shape.width * channels;
+      pool(
+          image, roi, pooled, shape.width, channels, scratch, out + r * pooled * pooled * channels);
+    }
+  });
+  return result;
+}
+
+// Channels of a task: narrow enough for every thread to have work, at least a cache line.
+int64_t slice_channels(int64_t channels, int64_t lanes) {
+  const int64_t fair = channels / std::max(1, at::get_num_threads());
+  return std::clamp(fair / lanes * lanes, lanes, kBlockVectors * lanes);
+}
+
+template <typename Weight>
+std::vector<at::Tensor> spread_levels(const at::Tensor& gradient,
+                                      const at::Tensor& rois,
+                                      const at::Tensor& levels,
+                                      const Sampling& sampling) {
+  const int64_t channels = gradient.size(1);
+  const int64_t pooled = sampling.pooled_size;
+  const auto samples = all_samples<Weight>(rois, levels, sampling);
+  const at::Tensor dense = gradient.contiguous(at::MemoryFormat::ChannelsLast);
+  const auto* in = dense.const_data_ptr<Weight>();
+
+  std::vector<at::Tensor> result;
+  for (const LevelShape& shape : sampling.levels) {
+    result.push_back(at::empty({sampling.images, channels, shape.height, shape.width},
+                               gradient.options(),
+                               at::MemoryFormat::ChannelsLast)
+                         .zero_());
+  }
+  const auto level_count = static_cast<int64_t>(sampling.levels.size());
+  std::vector<std::vector<int64_t>> groups(level_count * sampling.images);
+  for (int64_t r = 0; r < rois.size(0); ++r) {
+    groups[samples[r].level * sampling.images + samples[r].image].push_back(r);
+  }
+  const auto group_count = static_cast<int64_t>(groups.size());
+  const int64_t slice = slice_channels(channels, kLanes<Weight>);
+  const int64_t slices = (channels + slice - 1) / slice;
+  at::parallel_for(0, slices * group_count, 1, [&](int64_t begin, int64_t end) {
+    std::vector<Sample<Weight>> scratch;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task / group_count * slice;
+      const int64_t last = std::min(channels, first + slice);
+      for (const int64_t r : groups[task % group_count]) {
+        const RoiSamples<Weight>& roi = samples[r];
+        const LevelShape& shape = sampling.levels[roi.level];
+        Weight* image = result[roi.level].template mutable_data_ptr<Weight>() +
+                        roi.image * shape.height * shape.width * channels;
+        spread(in + r * pooled * pooled * channels,
+               roi,
+               pooled,
+               shape.width,
+               channels,
+               first,
+               last,
+               scratch,
+               image);
+      }
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+at::Tensor roi_align(at::TensorList features,
+                     const at::Tensor& rois,
+                     const at::Tensor& levels,
+                     at::ArrayRef<double> scales,
+                     int64_t pooled_size,
+                     int64_t sampling_ratio,
+                     bool aligned) {
+  Sampling sampling{{}, features[0].size(0), pooled_size, sampling_ratio, aligned};
+  for (size_t l = 0; l < features.size(); ++l) {
+    sampling.levels.push_back({features[l].size(2), features[l].size(3), scales[l]});
+  }
+  switch (features[0].scalar_type()) {
+    case at::kDouble:
+      return pool_levels<double, double>(features, rois, levels, sampling);
+    case at::kBFloat16:
+      return pool_levels<at::BFloat16, float>(features, rois, levels, sampling);
+    default:
+      return pool_levels<float, float>(features, rois, levels, sampling);
+  }
+}
+
+std::vector<at::Tensor> roi_align_backward(const at::Tensor& gradient,
+                                           const at::Tensor& rois,
+                                           const at::Tensor& levels,
+                                           at::ArrayRef<double> scales,
+                                           int64_t images,
+                                           at::IntArrayRef heights,
+                                           at::IntArrayRef widths,
+                                           int64_t sampling_ratio,
+                                           bool aligned) {
+  Sampling sampling{{}, images, gradient.size(2), sampling_ratio, aligned};
+  for (size_t l = 0; l < scales.size(); ++l) {
+    sampling.levels.push_back({heights[l], widths[l], scales[l]});
+  }
+  if (gradient.scalar_type() == at::kDouble) {
+    return spread_levels<double>(gradient, rois, levels, sampling);
+  }
+  // bfloat16 gradients are summed in float and rounded once, at the end.
+  auto result = spread_levels<float>(gradient.to(at::kFloat), rois, levels, sampling);
+  for (at::Tensor& level : result) level = level.to(gradient.scalar_type());
+  return result;
+}
+
+}  // namespace atl::ops::cpu
