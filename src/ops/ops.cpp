@@ -300,6 +300,8 @@ TORCH_LIBRARY_IMPL(atoll, CompositeExplicitAutograd, library) {
 TORCH_LIBRARY_IMPL(atoll, CPU, library) {
   library.impl("roi_align", &cpu::roi_align);
   library.impl("roi_align_backward", &cpu::roi_align_backward);
+  library.impl("batched_nms", &cpu::batched_nms);
+  library.impl("match_boxes", &cpu::match_boxes);
 }
 
 TORCH_LIBRARY_IMPL(atoll, Autograd, library) { library.impl("roi_align", &roi_align_autograd); }
