@@ -302,6 +302,8 @@ TORCH_LIBRARY_IMPL(atoll, CPU, library) {
   library.impl("roi_align_backward", &cpu::roi_align_backward);
   library.impl("batched_nms", &cpu::batched_nms);
   library.impl("match_boxes", &cpu::match_boxes);
+  library.impl("mask_targets", &cpu::mask_targets);
+  library.impl("paste_masks", &cpu::paste_masks);
 }
 
 TORCH_LIBRARY_IMPL(atoll, Autograd, library) { library.impl("roi_align", &roi_align_autograd); }
@@ -446,6 +448,14 @@ Tensor mask_targets(const MaskRuns& masks,
               " and ",
               described(masks.offsets),
               " of ",
+              masks.height,
+              " x ",
+              masks.width,
+              " px");
+  TORCH_CHECK(boxes.size(0) == 0 || (masks.height > 0 && masks.width > 0),
+              "mask_targets: ",
+              boxes.size(0),
+              " boxes on masks of ",
               masks.height,
               " x ",
               masks.width,

@@ -15,11 +15,11 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <span>
 #include <vector>
 
+#include "ops/axis_samples.h"
 #include "ops/kernels.h"
 
 namespace atl::ops::cpu {
@@ -34,14 +34,6 @@ using Vector [[gnu::vector_size(kVectorBytes)]] = Weight;
 
 template <typename Weight>
 constexpr int64_t kLanes = kVectorBytes / sizeof(Weight);
-
-template <typename Weight>
-struct AxisSample {
-  int32_t low = -1;  // negative: outside the feature map
-  int32_t high = -1;
-  Weight low_weight = 0;
-  Weight high_weight = 0;
-};
 
 template <typename Weight>
 struct RoiSamples {
@@ -81,40 +73,17 @@ struct Sampling {
   bool aligned = false;
 };
 
-template <typename Weight>
-AxisSample<Weight> axis_sample(Weight position, int64_t size) {
-  if (!(position >= Weight(-1) && position <= static_cast<Weight>(size))) return {};
-  position = std::max(position, Weight(0));
-  const auto low = static_cast<int32_t>(position);
-  const auto last = static_cast<int32_t>(size - 1);
-  if (low >= last) return {last, last, Weight(1), Weight(0)};
-  const Weight fraction = position - static_cast<Weight>(low);
-  return {low, low + 1, Weight(1) - fraction, fraction};
-}
-
 // roi: image index, x1, y1, x2, y2.
 template <typename Weight>
 RoiSamples<Weight> roi_samples(const float* roi, int64_t level, const Sampling& sampling) {
   const LevelShape& shape = sampling.levels[level];
-  const auto scale = static_cast<Weight>(shape.scale);
-  const Weight offset = sampling.aligned ? Weight(0.5) : Weight(0);
   const int64_t bins = sampling.pooled_size;
-
-  struct Axis {
-    Weight start, bin;
-    int64_t grid;
+  const auto axis = [&](float low, float high) {
+    return roi_axis(
+        low, high, static_cast<Weight>(shape.scale), bins, sampling.ratio, sampling.aligned);
   };
-  const auto axis_of = [&](float low, float high) {
-    const Weight start = static_cast<Weight>(low) * scale - offset;
-    Weight extent = static_cast<Weight>(high) * scale - offset - start;
-    if (!sampling.aligned) extent = std::max(extent, Weight(1));
-    const Weight bin = extent / static_cast<Weight>(bins);
-    const int64_t grid = sampling.ratio > 0 ? sampling.ratio : std::max<int64_t>(0, std::ceil(bin));
-    return Axis{start, bin, grid};
-  };
-  const Axis x = axis_of(roi[1], roi[3]);
-  const Axis y = axis_of(roi[2], roi[4]);
-
+  const Axis<Weight> x = axis(roi[1], roi[3]);
+  const Axis<Weight> y = axis(roi[2], roi[4]);
   RoiSamples<Weight> samples;
   samples.image = static_cast<int64_t>(roi[0]);
   samples.level = level;
@@ -122,18 +91,8 @@ RoiSamples<Weight> roi_samples(const float* roi, int64_t level, const Sampling& 
   samples.grid_x = x.grid;
   samples.count = static_cast<Weight>(std::max<int64_t>(1, y.grid * x.grid));
   samples.axes.reserve(bins * (y.grid + x.grid));
-  const auto append = [&](const Axis& axis, int64_t size) {
-    for (int64_t bin = 0; bin < bins; ++bin) {
-      for (int64_t i = 0; i < axis.grid; ++i) {
-        const Weight position =
-            axis.start + static_cast<Weight>(bin) * axis.bin +
-            (static_cast<Weight>(i) + Weight(0.5)) * axis.bin / static_cast<Weight>(axis.grid);
-        samples.axes.push_back(axis_sample(position, size));
-      }
-    }
-  };
-  append(y, shape.height);
-  append(x, shape.width);
+  append_samples(y, bins, shape.height, samples.axes);
+  append_samples(x, bins, shape.width, samples.axes);
   return samples;
 }
 
