@@ -207,6 +207,7 @@ std::string explain(simdjson::error_code error) {
     case simdjson::INCORRECT_TYPE:
       return "a value of another type than the results format has there";
     case simdjson::INCOMPLETE_ARRAY_OR_OBJECT:
+      return "the text does not end with the list's ']'";
     case simdjson::UNCLOSED_STRING:
     case simdjson::EMPTY:
       return "the text ends too early";
