@@ -66,5 +66,6 @@ void add_commands(CLI::App& app, CommandContext& context);
 void add_train(CLI::App& app, CommandContext& context);
 void add_eval(CLI::App& app, CommandContext& context);
 void add_predict(CLI::App& app, CommandContext& context);
+void add_coco_eval(CLI::App& app, CommandContext& context);
 
 }  // namespace atl::cli

@@ -31,6 +31,7 @@ void add_commands(CLI::App& app, CommandContext& context) {
   add_train(app, context);
   add_eval(app, context);
   add_predict(app, context);
+  add_coco_eval(app, context);
 }
 
 }  // namespace atl::cli

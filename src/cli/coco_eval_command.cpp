@@ -1,0 +1,167 @@
+// atoll coco-eval: COCO's numbers for a results file, those of pycocotools.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "cli/command.h"
+#include "dataset/coco.h"
+#include "eval/eval.h"
+#include "storage/storage.h"
+
+namespace atl::cli {
+namespace {
+
+struct CocoEvalOptions {
+  std::string ground_truth;
+  std::string detections;
+  std::vector<std::string> kinds = {"bbox", "segm"};
+  std::string json;
+  bool per_category = false;
+  bool no_categories = false;
+  bool strict_pycocotools = false;
+  std::vector<int> max_detections = {1, 10, 100};
+  int threads = 0;
+};
+
+Result<storage::Blob> read(const std::string& uri) {
+  const storage::Location location = ATOLL_TRY(storage::open_location(uri));
+  return location.store->get(location.key);
+}
+
+Result<dataset::CocoDataset> read_ground_truth(const std::string& uri) {
+  const storage::Blob blob = ATOLL_TRY_CONTEXT(read(uri), "reading the ground truth");
+  return dataset::CocoDataset::parse(blob.text(), uri);
+}
+
+Result<std::vector<eval::Detection>> read_detections(const std::string& uri,
+                                                     const dataset::CocoDataset& ground_truth) {
+  const storage::Blob blob = ATOLL_TRY_CONTEXT(read(uri), "reading the results");
+  return eval::parse_results(blob.text(), uri, ground_truth);
+}
+
+eval::EvalOptions evaluation_options(const CocoEvalOptions& options) {
+  eval::EvalOptions result;
+  result.kinds.clear();
+  for (const std::string& kind : options.kinds) {
+    result.kinds.push_back(kind == "bbox" ? eval::IouKind::kBox : eval::IouKind::kMask);
+  }
+  std::ranges::copy_n(options.max_detections.begin(), 3, result.max_detections.begin());
+  result.use_categories = !options.no_categories;
+  result.strict_pycocotools = options.strict_pycocotools;
+  result.threads = options.threads;
+  return result;
+}
+
+// What is counted as pycocotools counts it, in silence there, and is most likely a mistake.
+void warn(const CocoEvalOptions& options,
+          const dataset::CocoDataset& ground_truth,
+          const std::vector<eval::Detection>& detections) {
+  if (detections.empty()) {
+    fmt::print(stderr, "atoll: {} has no detections: AP is 0\n", options.detections);
+  }
+  const auto unknown = std::ranges::count_if(detections, [&](const eval::Detection& each) {
+    return !ground_truth.label_of(each.category_id);
+  });
+  if (unknown > 0) {
+    fmt::print(stderr,
+               "atoll: {} of {} detections are left out: the ground truth lacks their category\n",
+               unknown,
+               detections.size());
+  }
+  if (std::ranges::find(options.kinds, "segm") == options.kinds.end()) return;
+  const auto misfits = std::ranges::count_if(detections, [&](const eval::Detection& each) {
+    if (each.mask.counts.empty()) return false;
+    const auto index = ground_truth.image_index(each.image_id);
+    const dataset::Image& image = ground_truth.images()[*index];
+    return each.mask.height != static_cast<uint32_t>(image.height) ||
+           each.mask.width != static_cast<uint32_t>(image.width);
+  });
+  if (misfits > 0) {
+    fmt::print(
+        stderr, "atoll: {} masks have another size than their image, and match nothing\n", misfits);
+  }
+}
+
+Result<int> run_coco_eval(const CocoEvalOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const dataset::CocoDataset ground_truth = ATOLL_TRY(read_ground_truth(options.ground_truth));
+  auto detections = ATOLL_TRY(read_detections(options.detections, ground_truth));
+  const auto loaded = std::chrono::steady_clock::now();
+  warn(options, ground_truth, detections);
+
+  const size_t detection_count = detections.size();
+  const eval::Evaluation evaluation =
+      ATOLL_TRY(eval::evaluate(ground_truth, std::move(detections), evaluation_options(options)));
+  fmt::print("{}", evaluation.table());
+  if (options.per_category) fmt::print("\n{}", evaluation.category_table());
+  fmt::print(stderr,
+             "{} images, {} ground truths, {} detections: loaded in {}, evaluated in {}\n",
+             ground_truth.images().size(),
+             ground_truth.annotations().size(),
+             detection_count,
+             format_duration(loaded - start),
+             format_duration(std::chrono::steady_clock::now() - loaded));
+  if (!options.json.empty()) {
+    const storage::Location out = ATOLL_TRY(storage::open_location(options.json));
+    ATOLL_TRY_CONTEXT(storage::put_text(*out.store, out.key, evaluation.to_json()),
+                      "writing the numbers");
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_coco_eval(CLI::App& app, CommandContext& context) {
+  const auto options = std::make_shared<CocoEvalOptions>();
+  CLI::App& command =
+      *app.add_subcommand("coco-eval", "Score a COCO results file: pycocotools' numbers, fast");
+  command.add_option("--gt", options->ground_truth, "Ground truth, COCO JSON")
+      ->required()
+      ->type_name("FILE|URI");
+  command.add_option("--dt", options->detections, "Detections, COCO results JSON")
+      ->required()
+      ->type_name("FILE|URI");
+  command.add_option("--iou", options->kinds, "What to compare: bbox, segm or both")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"bbox", "segm"}))
+      ->type_name("KIND,…")
+      ->capture_default_str();
+  command.add_option("--json", options->json, "Write all digits here, in the form of eval.json")
+      ->type_name("FILE|URI");
+  command.add_flag("--per-category", options->per_category, "Print AP for each category, too");
+  command.add_flag("--no-categories",
+                   options->no_categories,
+                   "Ignore categories, as for proposals (pycocotools: useCats = 0)");
+  command.add_flag("--strict-pycocotools",
+                   options->strict_pycocotools,
+                   "Count the detection of a ground truth with id 0 as false, as pycocotools does");
+  command
+      .add_option("--max-detections",
+                  options->max_detections,
+                  "The three numbers of best detections in an image that are counted")
+      ->delimiter(',')
+      ->expected(3)
+      ->check(whole_number(1))
+      ->type_name("N,N,N")
+      ->capture_default_str();
+  command.add_option("--threads", options->threads, "Threads; 0: all")
+      ->type_name("N")
+      ->check(whole_number());
+  command.footer(
+      "Prints the 12 lines of pycocotools for each kind; a value of -1 means that there is no\n"
+      "ground truth of that sort. As there, the first line is the AP at 100 detections an image,\n"
+      "and -1 where --max-detections has no 100.\n"
+      "\n"
+      "Examples:\n"
+      "  atoll coco-eval --gt instances_val2017.json --dt predictions.json\n"
+      "  atoll coco-eval --gt gt.json --dt dt.json --iou bbox --per-category --json eval.json");
+  context.on_run(&command, [options] { return run_coco_eval(*options); });
+}
+
+}  // namespace atl::cli
