@@ -29,7 +29,10 @@ class Tracer {
   Tracer& operator=(const Tracer&) = delete;
 
   // `name` must outlive the tracer (a string literal).
-  void complete(const char* name, Clock::time_point begin, Clock::time_point end, int64_t step = -1);
+  void complete(const char* name,
+                Clock::time_point begin,
+                Clock::time_point end,
+                int64_t step = -1);
   void counter(const char* name, double value);
   // Shown as the row's title in the viewer, for the calling thread.
   void name_thread(std::string_view name);
