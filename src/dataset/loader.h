@@ -2,12 +2,12 @@
 // the order asked for, a bounded number of batches ahead.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
-#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -21,47 +21,53 @@ namespace atl::dataset {
 struct LoaderOptions {
   int min_size_px = 800;
   int max_size_px = 1333;
-  int size_divisor = 32;      // batches are padded to a multiple of this
-  bool train = true;          // flip, and give targets without crowds
+  int size_divisor = 32;  // batches are padded to a multiple of this
+  bool train = true;      // flip, and give targets; otherwise samples have neither
   double flip_probability = 0.5;
-  uint64_t seed = 0;          // with (epoch, image id) the key of every random choice
+  uint64_t seed = 0;  // with (epoch, image id) the key of every random choice
   std::array<float, 3> mean = {0.485F, 0.456F, 0.406F};
   std::array<float, 3> standard_deviation = {0.229F, 0.224F, 0.225F};
   int threads = 2;
-  int batches_ahead = 4;      // memory is bounded by this many batches
-  int64_t max_bad_images = 0; // unreadable images tolerated over a run; one more is an error
+  int batches_ahead = 4;       // memory is bounded by this many batches
+  int64_t max_bad_images = 0;  // different unreadable images tolerated; one more is an error
 };
 
 // One image of a batch. G ground truths, boxes and masks at the resized scale.
 struct Sample {
   int64_t image_id = 0;
-  int64_t image_index = 0;        // in the dataset
-  ImageSize original;             // as the JSON has it
-  ImageSize resized;              // inside the padded batch
+  int64_t image_index = 0;  // in the dataset
+  ImageSize original;       // as the JSON has it
+  ImageSize resized;        // inside the padded batch
   bool flipped = false;
-  std::vector<float> boxes;       // (G, 4) x1, y1, x2, y2; degenerate boxes are left out
-  std::vector<int64_t> labels;    // (G) 1..K
-  std::vector<Rle> masks;         // (G) height x width = resized
+  // Of annotations that are no crowd, have a box of some size inside the image and a mask that
+  // is not empty; in the file's order.
+  std::vector<float> boxes;     // (G, 4) x1, y1, x2, y2
+  std::vector<int64_t> labels;  // (G) 1..K
+  std::vector<Rle> masks;       // (G) height x width = resized
 };
 
 struct Batch {
   int64_t step = 0;
-  int height = 0;                 // padded; multiples of size_divisor
+  int height = 0;  // padded; multiples of size_divisor
   int width = 0;
-  std::vector<float> pixels;      // (N, height, width, 3), normalised, 0 in the padding
-  std::vector<Sample> samples;    // N
+  std::vector<float> pixels;    // (N, height, width, 3), normalised, 0 in the padding
+  std::vector<Sample> samples;  // N
 };
 
 // What to load for global step s, as image indices of the dataset; nullopt ends the stream.
-// Called from one thread, in order of the steps.
+// Called in order of the steps, by the thread that makes the loader and calls next().
 using BatchPlan = std::function<std::optional<std::vector<int64_t>>(int64_t step)>;
 
-// An image that cannot be read is left out of its batch (a batch can come out with fewer images, or
-// be skipped when none is left), counted, and reported by bad_images().
+// An image that cannot be read is left out of its batch, counted, and reported by bad_images(). The
+// others keep their order and the batch its padded size. Steps stay aligned: a batch of which no
+// image is left is delivered with no samples, and it is the caller's to pass over it.
+//
+// next(), recycle() and the destructor belong to one thread; bad_images() is anyone's.
 class Loader {
  public:
-  // The dataset, the store and the tracer (may be null) must outlive the loader. `image_prefix` is put before each
-  // file_name ("train2017/"). `epoch_of` gives the epoch that keys step s's random choices.
+  // The dataset, the store and the tracer (may be null) must outlive the loader. `image_prefix` is
+  // put before each file_name ("train2017/"). `epoch_of` gives the epoch that keys step s's random
+  // choices. Loading begins at once.
   Loader(const CocoDataset& dataset,
          storage::ObjectStore& store,
          std::string image_prefix,
@@ -70,13 +76,17 @@ class Loader {
          std::function<int64_t(int64_t step)> epoch_of,
          int64_t first_step = 0,
          trace::Tracer* tracer = nullptr);
-  ~Loader();  // stops and joins the threads
+  ~Loader();  // stops and joins the threads; waits for the images that are just being loaded
 
   // The next batch in order; nullopt at the end. Errors: more than max_bad_images unreadable images
-  // (all listed), or a store that fails.
+  // (all listed), or a store that fails (kIo). After an error, every call gives it again.
   Result<std::optional<Batch>> next();
 
-  // "train2017/17.jpg: truncated JPEG", in the order they were met.
+  // Gives a batch's memory back for a later one. Not needed, but saves the kernel the zeroing of
+  // fresh pages, which costs as much as the resize.
+  void recycle(Batch batch);
+
+  // "train2017/17.jpg: truncated JPEG", each image once, in the order of the batches.
   std::vector<std::string> bad_images() const;
 
  private:

@@ -20,10 +20,12 @@ struct SamplerOptions {
 
 // Batches of image indices for global step 0, 1, 2, …: step s of epoch e is batch s mod
 // batches_per_epoch(). Every image comes once an epoch; where the number of images does not divide,
-// a group's last batch is filled up with images from its beginning (padding_per_epoch() of them).
+// a group's last batch is filled up with images from its beginning (padding_per_epoch() of them),
+// round and round if the group is smaller than a batch. Without shuffling, the images come in order,
+// with groups: first the landscape ones (squares included), then the portrait ones.
 class Sampler {
  public:
-  // sizes: of every image that takes part, by position.
+  // sizes: of every image that takes part, by position; at least one.
   Sampler(std::vector<ImageSize> sizes, SamplerOptions options);
 
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
@@ -36,11 +38,11 @@ class Sampler {
   void make_epoch(int64_t epoch);
 
   SamplerOptions options_;
-  std::vector<ImageSize> sizes_;
+  std::vector<std::vector<int64_t>> groups_;  // positions, in increasing order
   int64_t batches_per_epoch_ = 0;
   int64_t padding_per_epoch_ = 0;
   int64_t epoch_ = -1;
-  std::vector<int64_t> order_;
+  std::vector<int64_t> order_;  // batches_per_epoch * global_batch positions
 };
 
 }  // namespace atl::dataset

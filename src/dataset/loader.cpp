@@ -1,0 +1,298 @@
+// The caller's thread plans: it keeps a window of `batches_ahead` batches filled with their samples'
+// sizes, which the annotations give, so a batch's padded size is known before any file is read. The
+// work unit is one image, in order of (batch, position), so all threads help with the batch that is
+// due next, and each writes into its own plane of the batch's buffer. The caller's thread also takes
+// finished batches from the front of the window, so everything about order and bad images is decided
+// in one thread, whatever the others' timing.
+#include "dataset/loader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <unordered_set>
+
+#include "dataset/sample.h"
+
+namespace atl::dataset {
+namespace {
+
+// One batch on its way.
+struct Slot {
+  Batch batch;
+  std::vector<std::optional<Error>> errors;  // by sample
+  size_t unfinished = 0;                     // samples; guarded by the loader's mutex
+  std::once_flag have_pixels;
+
+  size_t plane_size() const {
+    return static_cast<size_t>(batch.height) * static_cast<size_t>(batch.width) * 3;
+  }
+};
+
+struct Task {
+  Slot* slot = nullptr;
+  size_t sample = 0;
+};
+
+int padded(int side, int divisor) { return (side + divisor - 1) / divisor * divisor; }
+
+// The file's fault, not the store's.
+bool is_bad_image(const Error& error) {
+  return error.code == ErrorCode::kInvalidInput || error.code == ErrorCode::kNotFound ||
+         error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kUnsupported;
+}
+
+}  // namespace
+
+struct Loader::Impl {
+  const CocoDataset& dataset;
+  storage::ObjectStore& store;
+  const std::string image_prefix;
+  const LoaderOptions options;
+  const BatchPlan plan;
+  const std::function<int64_t(int64_t)> epoch_of;
+  trace::Tracer* const tracer;
+
+  // Of the caller's thread alone.
+  int64_t next_step = 0;
+  bool plan_ended = false;
+  std::deque<std::unique_ptr<Slot>> window;
+  std::unordered_set<int64_t> bad_indices;
+  std::optional<Error> failure;
+
+  mutable std::mutex mutex;  // guards what follows, and Slot::unfinished
+  std::condition_variable work_came;
+  std::condition_variable sample_done;
+  std::deque<Task> tasks;
+  std::vector<std::vector<float>> spare_pixels;
+  std::vector<std::string> bad_images;
+  bool stopping = false;
+
+  std::vector<std::thread> threads;
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    work_came.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  void fill_window();
+  std::unique_ptr<Slot> make_slot(int64_t step, const std::vector<int64_t>& image_indices) const;
+  void run_thread(int number);
+  void load(SampleReader& reader, const Task& task);
+  Result<void> read(SampleReader& reader, const Task& task);
+  std::string key_of(const Sample& sample) const {
+    const Image& image = dataset.images()[static_cast<size_t>(sample.image_index)];
+    return image_prefix + std::string(image.file_name);
+  }
+  Result<Batch> finish(std::unique_ptr<Slot> slot);
+  void note_bad_image(const Sample& sample, const Error& error);
+  Error too_many_bad_images() const;
+};
+
+std::unique_ptr<Slot> Loader::Impl::make_slot(int64_t step,
+                                              const std::vector<int64_t>& image_indices) const {
+  auto slot = std::make_unique<Slot>();
+  slot->batch.step = step;
+  slot->errors.resize(image_indices.size());
+  slot->unfinished = image_indices.size();
+  const int64_t epoch = epoch_of(step);
+  for (const int64_t index : image_indices) {
+    Sample sample = plan_sample(dataset, index, epoch, options);
+    slot->batch.height =
+        std::max(slot->batch.height, padded(sample.resized.height, options.size_divisor));
+    slot->batch.width =
+        std::max(slot->batch.width, padded(sample.resized.width, options.size_divisor));
+    slot->batch.samples.push_back(std::move(sample));
+  }
+  return slot;
+}
+
+void Loader::Impl::fill_window() {
+  const auto limit = static_cast<size_t>(std::max(options.batches_ahead, 1));
+  while (!plan_ended && window.size() < limit) {
+    const auto image_indices = plan(next_step);
+    if (!image_indices) {
+      plan_ended = true;
+      return;
+    }
+    window.push_back(make_slot(next_step++, *image_indices));
+    {
+      const std::lock_guard lock(mutex);
+      for (size_t i = 0; i < image_indices->size(); ++i) tasks.push_back({window.back().get(), i});
+    }
+    work_came.notify_all();
+  }
+}
+
+void Loader::Impl::run_thread(int number) {
+  if (tracer != nullptr) tracer->name_thread(fmt::format("loader {}", number));
+  SampleReader reader(options, tracer);
+  std::unique_lock lock(mutex);
+  while (true) {
+    work_came.wait(lock, [&] { return stopping || !tasks.empty(); });
+    if (stopping) return;
+    const Task task = tasks.front();
+    tasks.pop_front();
+    lock.unlock();
+    load(reader, task);
+    lock.lock();
+    if (--task.slot->unfinished == 0) sample_done.notify_one();
+  }
+}
+
+// Nothing is thrown out of here: a thread has nobody to throw to.
+void Loader::Impl::load(SampleReader& reader, const Task& task) {
+  std::optional<Error>& error = task.slot->errors[task.sample];
+  try {
+    auto result = read(reader, task);
+    if (!result) error = std::move(result).error();
+  } catch (const std::exception& exception) {
+    error = Error{ErrorCode::kInternal, exception.what(), {}, {}};
+  } catch (...) {
+    error = Error{ErrorCode::kInternal, "an unknown exception", {}, {}};
+  }
+}
+
+Result<void> Loader::Impl::read(SampleReader& reader, const Task& task) {
+  Slot& slot = *task.slot;
+  Sample& sample = slot.batch.samples[task.sample];
+  const int64_t step = slot.batch.step;
+  std::call_once(slot.have_pixels, [&] {
+    {
+      const std::lock_guard lock(mutex);
+      if (!spare_pixels.empty()) {
+        slot.batch.pixels = std::move(spare_pixels.back());
+        spare_pixels.pop_back();
+      }
+    }
+    slot.batch.pixels.resize(slot.plane_size() * slot.batch.samples.size());
+  });
+  storage::Blob file;
+  {
+    const trace::Span span(tracer, "read", step);
+    file = ATOLL_TRY(store.get(key_of(sample)));
+  }
+  const auto plane =
+      std::span(slot.batch.pixels).subspan(task.sample * slot.plane_size(), slot.plane_size());
+  ATOLL_TRY(reader.read(file.bytes(), sample, step, {slot.batch.height, slot.batch.width, plane}));
+  if (options.train) {
+    const trace::Span span(tracer, "targets", step);
+    add_targets(dataset, sample);
+  }
+  return {};
+}
+
+void Loader::Impl::note_bad_image(const Sample& sample, const Error& error) {
+  if (!bad_indices.insert(sample.image_index).second) return;
+  const std::string key = key_of(sample);
+  std::string what = error.to_string();
+  // The store's errors name the key themselves.
+  if (what.find(key) == std::string::npos) what = key + ": " + what;
+  const std::lock_guard lock(mutex);
+  bad_images.push_back(std::move(what));
+}
+
+Error Loader::Impl::too_many_bad_images() const {
+  const std::lock_guard lock(mutex);
+  std::string list;
+  for (const std::string& image : bad_images) list += "\n  " + image;
+  return {
+      ErrorCode::kInvalidInput,
+      fmt::format(
+          "{} unreadable images, {} allowed:{}", bad_images.size(), options.max_bad_images, list),
+      "repair them, or raise data.max_bad_images",
+      {}};
+}
+
+// Takes the samples that failed out of the batch, and closes the gaps.
+Result<Batch> Loader::Impl::finish(std::unique_ptr<Slot> slot) {
+  Batch& batch = slot->batch;
+  const auto plane = static_cast<ptrdiff_t>(slot->plane_size());
+  size_t kept = 0;
+  for (size_t i = 0; i < batch.samples.size(); ++i) {
+    if (const auto& error = slot->errors[i]) {
+      if (!is_bad_image(*error)) {
+        return tl::unexpected(Error(*error).with_context("loading " + key_of(batch.samples[i])));
+      }
+      note_bad_image(batch.samples[i], *error);
+      continue;
+    }
+    if (kept != i) {
+      const auto from = batch.pixels.begin() + static_cast<ptrdiff_t>(i) * plane;
+      std::copy(from, from + plane, batch.pixels.begin() + static_cast<ptrdiff_t>(kept) * plane);
+      batch.samples[kept] = std::move(batch.samples[i]);
+    }
+    ++kept;
+  }
+  batch.samples.resize(kept);
+  batch.pixels.resize(kept * slot->plane_size());
+  if (static_cast<int64_t>(bad_indices.size()) > options.max_bad_images) {
+    return tl::unexpected(too_many_bad_images());
+  }
+  return std::move(batch);
+}
+
+Loader::Loader(const CocoDataset& dataset,
+               storage::ObjectStore& store,
+               std::string image_prefix,
+               LoaderOptions options,
+               BatchPlan plan,
+               std::function<int64_t(int64_t step)> epoch_of,
+               int64_t first_step,
+               trace::Tracer* tracer)
+    : impl_(new Impl{dataset,
+                     store,
+                     std::move(image_prefix),
+                     options,
+                     std::move(plan),
+                     std::move(epoch_of),
+                     tracer,
+                     first_step}) {
+  impl_->fill_window();
+  for (int i = 0; i < std::max(options.threads, 1); ++i) {
+    impl_->threads.emplace_back([impl = impl_.get(), i] { impl->run_thread(i); });
+  }
+}
+
+Loader::~Loader() = default;
+
+Result<std::optional<Batch>> Loader::next() {
+  if (impl_->failure) return tl::unexpected(*impl_->failure);
+  impl_->fill_window();
+  if (impl_->window.empty()) return std::nullopt;
+  {
+    const trace::Span span(impl_->tracer, "wait for data", impl_->window.front()->batch.step);
+    std::unique_lock lock(impl_->mutex);
+    const Slot& due = *impl_->window.front();
+    impl_->sample_done.wait(lock, [&] { return due.unfinished == 0; });
+  }
+  std::unique_ptr<Slot> slot = std::move(impl_->window.front());
+  impl_->window.pop_front();
+  auto batch = impl_->finish(std::move(slot));
+  if (!batch) {
+    impl_->failure = batch.error();
+    return tl::unexpected(std::move(batch).error());
+  }
+  impl_->fill_window();
+  return std::move(*batch);
+}
+
+void Loader::recycle(Batch batch) {
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->spare_pixels.size() < 2) impl_->spare_pixels.push_back(std::move(batch.pixels));
+}
+
+std::vector<std::string> Loader::bad_images() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->bad_images;
+}
+
+}  // namespace atl::dataset

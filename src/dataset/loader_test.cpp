@@ -1,0 +1,419 @@
+#include "dataset/loader.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "base/keyed_random.h"
+#include "dataset/coco_builder.h"
+#include "storage/fake_store.h"
+
+namespace atl::dataset {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Plan = std::vector<std::vector<int64_t>>;
+
+Picture noise(ImageSize size, uint64_t seed) {
+  Picture picture{size.width,
+                  size.height,
+                  std::vector<uint8_t>(static_cast<size_t>(size.width * size.height * 3))};
+  KeyedRandom random(seed);
+  for (uint8_t& value : picture.rgb) value = static_cast<uint8_t>(random.below(256));
+  return picture;
+}
+
+class ThrowingStore : public storage::FakeStore {
+ public:
+  Result<storage::Blob> get(std::string_view) override { throw std::runtime_error("boom"); }
+};
+
+class LoaderTest : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(builder_.add_category({7, "thing", ""})); }
+
+  // Image i has id 100 + i and file "i.png"; the store holds it unless `bytes` are given.
+  Picture add_image(ImageSize size) {
+    const int64_t index = images_++;
+    const std::string name = fmt::format("{}.png", index);
+    EXPECT_TRUE(builder_.add_image({100 + index, size.width, size.height, name}));
+    const Picture picture = noise(size, static_cast<uint64_t>(index));
+    const auto file = encode_png(picture).value();
+    const std::span<const std::byte> part(file);
+    EXPECT_TRUE(store_.put("train/" + name, {&part, 1}));
+    return picture;
+  }
+  void add_annotation(int64_t image,
+                      std::array<double, 4> box,
+                      std::vector<double> polygon,
+                      bool crowd = false) {
+    AnnotationRecord record;
+    record.id = ++annotations_;
+    record.image_id = 100 + image;
+    record.category_id = 7;
+    record.crowd = crowd;
+    record.box = box;
+    record.area = 1;
+    if (crowd) {
+      record.kind = SegmentationKind::kRle;
+      record.rle = Rle{48, 64, {0, 48 * 64}};
+    } else {
+      record.kind = SegmentationKind::kPolygons;
+      record.polygon_lengths = {polygon.size()};
+      record.coordinates = std::move(polygon);
+    }
+    const auto added = builder_.add_annotation(record);
+    EXPECT_TRUE(added) << added.error().to_string();
+  }
+  void overwrite(int64_t image, std::string_view content) {
+    ASSERT_TRUE(storage::put_text(store_, fmt::format("train/{}.png", image), content));
+  }
+
+  // To be called once, when all is added.
+  void finish() { dataset_ = builder_.finish(); }
+  Loader loader(LoaderOptions options,
+                Plan plan,
+                storage::ObjectStore* store = nullptr,
+                trace::Tracer* tracer = nullptr) {
+    return {dataset_,
+            store != nullptr ? *store : store_,
+            "train/",
+            options,
+            [this, plan = std::move(plan)](int64_t step) -> std::optional<std::vector<int64_t>> {
+              ++planned_;
+              if (step >= static_cast<int64_t>(plan.size())) return std::nullopt;
+              return plan[static_cast<size_t>(step)];
+            },
+            [](int64_t step) { return step / 4; },
+            0,
+            tracer};
+  }
+  static std::vector<Batch> all_of(Loader& loader, bool recycle = false) {
+    std::vector<Batch> batches;
+    while (true) {
+      auto batch = loader.next();
+      EXPECT_TRUE(batch) << batch.error().to_string();
+      if (!batch || !*batch) return batches;
+      batches.push_back(**batch);
+      if (recycle) loader.recycle(std::move(**batch));
+    }
+  }
+
+  CocoBuilder builder_;
+  CocoDataset dataset_;
+  storage::FakeStore store_;
+  int64_t images_ = 0;
+  int64_t annotations_ = 0;
+  int planned_ = 0;
+};
+
+// At its own size, so that every pixel is known exactly.
+LoaderOptions options_at_own_size() {
+  LoaderOptions options;
+  options.min_size_px = 48;
+  options.max_size_px = 1000;
+  return options;
+}
+
+TEST_F(LoaderTest, pixels_are_normalised_mirrored_and_padded_with_zeros) {
+  const Picture first = add_image({64, 48});
+  const Picture second = add_image({50, 48});
+  finish();
+  for (const double flip_probability : {0.0, 1.0}) {
+    LoaderOptions options = options_at_own_size();
+    options.flip_probability = flip_probability;
+    Loader loader = this->loader(options, {{0, 1}});
+    const auto batches = all_of(loader);
+    ASSERT_EQ(batches.size(), 1U);
+    const Batch& batch = batches[0];
+    EXPECT_EQ(batch.height, 64);
+    EXPECT_EQ(batch.width, 64);
+    ASSERT_EQ(batch.samples.size(), 2U);
+    EXPECT_EQ(batch.samples[1].image_id, 101);
+    ASSERT_EQ(batch.pixels.size(), 2U * 64 * 64 * 3);
+    for (size_t i = 0; i < batch.pixels.size(); ++i) {
+      const Picture& picture = i < 64 * 64 * 3 ? first : second;
+      const int c = static_cast<int>(i % 3);
+      const int x = static_cast<int>(i / 3 % 64);
+      const int y = static_cast<int>(i / 3 / 64 % 64);
+      double expected = 0;
+      if (x < picture.width && y < picture.height) {
+        const int from = flip_probability == 1.0 ? picture.width - 1 - x : x;
+        const double value =
+            picture.rgb[static_cast<size_t>((y * picture.width + from) * 3 + c)] / 255.0;
+        expected = (value - options.mean[static_cast<size_t>(c)]) /
+                   options.standard_deviation[static_cast<size_t>(c)];
+      }
+      ASSERT_NEAR(batch.pixels[i], expected, 1e-6 * std::max(1.0, std::abs(expected))) << i;
+    }
+  }
+}
+
+TEST_F(LoaderTest, targets_are_scaled_clipped_and_mirrored_as_torchvision_does) {
+  add_image({64, 48});
+  add_annotation(0, {10, 8, 20, 16}, {10, 8, 30, 8, 30, 24, 10, 24});
+  add_annotation(0, {50, 40, 30, 30}, {50, 40, 64, 40, 64, 48, 50, 48});  // beyond the edge
+  add_annotation(0, {0, 0, 64, 48}, {}, true);                            // a crowd
+  add_annotation(0, {10, 8, 0, 16}, {10, 8, 30, 8, 30, 24, 10, 24});      // no width
+  finish();
+  LoaderOptions options = options_at_own_size();
+  options.min_size_px = 96;
+  for (const bool flip : {false, true}) {
+    options.flip_probability = flip ? 1 : 0;
+    Loader loader = this->loader(options, {{0}});
+    const auto batches = all_of(loader);
+    const Sample& sample = batches.at(0).samples.at(0);
+    EXPECT_EQ(sample.flipped, flip);
+    EXPECT_EQ(sample.resized, (ImageSize{128, 96}));
+    if (flip) {
+      EXPECT_THAT(sample.boxes, ElementsAre(68, 16, 108, 48, 0, 80, 28, 96));
+    } else {
+      EXPECT_THAT(sample.boxes, ElementsAre(20, 16, 60, 48, 100, 80, 128, 96));
+    }
+    EXPECT_THAT(sample.labels, ElementsAre(1, 1));
+    ASSERT_EQ(sample.masks.size(), 2U);
+    EXPECT_EQ(sample.masks[0].height, 96U);
+    EXPECT_EQ(sample.masks[0].width, 128U);
+    EXPECT_NEAR(static_cast<double>(rle_area(sample.masks[0])), 40 * 32, 80);
+    EXPECT_NEAR(rle_bounding_box(sample.masks[0])[0], flip ? 68 : 20, 1);
+  }
+}
+
+TEST_F(LoaderTest, evaluation_neither_mirrors_nor_carries_targets) {
+  add_image({64, 48});
+  add_annotation(0, {10, 8, 20, 16}, {10, 8, 30, 8, 30, 24, 10, 24});
+  finish();
+  LoaderOptions options = options_at_own_size();
+  options.train = false;
+  options.flip_probability = 1;
+  Loader loader = this->loader(options, {{0}});
+  const auto batches = all_of(loader);
+  const Sample& sample = batches.at(0).samples.at(0);
+  EXPECT_FALSE(sample.flipped);
+  EXPECT_THAT(sample.boxes, IsEmpty());
+  EXPECT_THAT(sample.labels, IsEmpty());
+  EXPECT_THAT(sample.masks, IsEmpty());
+}
+
+TEST_F(LoaderTest, batches_do_not_depend_on_threads_window_or_reused_memory) {
+  KeyedRandom random(1);
+  for (int i = 0; i < 12; ++i) {
+    const auto side = [&] { return 20 + static_cast<int>(random.below(60)); };
+    add_image({side(), side()});
+    add_annotation(i, {2, 2, 10, 10}, {2, 2, 12, 2, 12, 12, 2, 12});
+  }
+  overwrite(5, "no picture");
+  finish();
+  Plan plan;
+  for (int64_t step = 0; step < 20; ++step) {
+    plan.push_back({step % 12, (step * 5 + 1) % 12, (step * 7 + 2) % 12});
+  }
+  LoaderOptions options = options_at_own_size();
+  options.max_bad_images = 1;
+  options.threads = 1;
+  options.batches_ahead = 1;
+  Loader reference_loader = loader(options, plan);
+  const auto reference = all_of(reference_loader);
+  ASSERT_EQ(reference.size(), plan.size());
+  for (const int threads : {2, 5}) {
+    options.threads = threads;
+    options.batches_ahead = threads;
+    Loader other_loader = loader(options, plan);
+    const auto other = all_of(other_loader, true);
+    ASSERT_EQ(other.size(), reference.size());
+    for (size_t b = 0; b < other.size(); ++b) {
+      EXPECT_EQ(other[b].step, static_cast<int64_t>(b));
+      EXPECT_EQ(other[b].height, reference[b].height);
+      EXPECT_EQ(other[b].width, reference[b].width);
+      EXPECT_TRUE(other[b].pixels == reference[b].pixels) << "batch " << b;
+      ASSERT_EQ(other[b].samples.size(), reference[b].samples.size());
+      for (size_t i = 0; i < other[b].samples.size(); ++i) {
+        EXPECT_EQ(other[b].samples[i].image_id, reference[b].samples[i].image_id);
+        EXPECT_EQ(other[b].samples[i].flipped, reference[b].samples[i].flipped);
+        EXPECT_EQ(other[b].samples[i].boxes, reference[b].samples[i].boxes);
+        EXPECT_EQ(other[b].samples[i].masks, reference[b].samples[i].masks);
+      }
+    }
+    EXPECT_EQ(other_loader.bad_images(), reference_loader.bad_images());
+  }
+}
+
+TEST_F(LoaderTest, a_flip_belongs_to_the_image_and_the_epoch) {
+  for (int i = 0; i < 16; ++i) add_image({64, 48});
+  finish();
+  Plan plan(12);  // three epochs of four steps, the second and third in another arrangement
+  for (int64_t i = 0; i < 16; ++i) {
+    plan[static_cast<size_t>(i / 4)].push_back(i);
+    plan[static_cast<size_t>(4 + i % 4)].push_back(i);
+    plan[static_cast<size_t>(8 + i % 4)].push_back(i);
+  }
+  const auto flips = [&](uint64_t seed, const Plan& steps) {
+    LoaderOptions options = options_at_own_size();
+    options.seed = seed;
+    Loader loader = this->loader(options, steps);
+    std::array<std::array<bool, 16>, 3> result = {};
+    for (const Batch& batch : all_of(loader)) {
+      for (const Sample& sample : batch.samples) {
+        result[static_cast<size_t>(batch.step / 4)][static_cast<size_t>(sample.image_index)] =
+            sample.flipped;
+      }
+    }
+    return result;
+  };
+  const auto one = flips(1, plan);
+  std::swap(plan[0], plan[2]);
+  std::swap(plan[5], plan[6]);
+  EXPECT_EQ(flips(1, plan), one);
+  EXPECT_NE(flips(2, plan), one);
+  EXPECT_NE(one[0], one[1]);
+  EXPECT_NE(one[1], one[2]);
+}
+
+TEST_F(LoaderTest, a_bad_image_is_left_out_and_named_once) {
+  for (int i = 0; i < 4; ++i) add_image({64, 48});
+  const auto file = encode_png(noise({64, 48}, 0)).value();
+  overwrite(1, {reinterpret_cast<const char*>(file.data()), file.size() / 2});
+  ASSERT_TRUE(store_.remove("train/2.png"));
+  finish();
+  LoaderOptions options = options_at_own_size();
+  options.max_bad_images = 2;
+  options.flip_probability = 0;
+  Loader loader = this->loader(options, {{0, 1, 3}, {1, 2}, {3, 2, 1, 0}});
+  const auto batches = all_of(loader);
+  ASSERT_EQ(batches.size(), 3U);
+  ASSERT_EQ(batches[0].samples.size(), 2U);
+  EXPECT_EQ(batches[0].samples[1].image_index, 3);
+  ASSERT_EQ(batches[0].pixels.size(), 2U * 64 * 64 * 3);
+  // All of a batch gone: the step is still there.
+  EXPECT_EQ(batches[1].step, 1);
+  EXPECT_THAT(batches[1].samples, IsEmpty());
+  EXPECT_THAT(batches[1].pixels, IsEmpty());
+  // The gaps are closed: image 3 has the same pixels in both batches.
+  ASSERT_EQ(batches[2].samples.size(), 2U);
+  EXPECT_TRUE(std::equal(batches[2].pixels.begin(),
+                         batches[2].pixels.begin() + 64 * 64 * 3,
+                         batches[0].pixels.begin() + 64 * 64 * 3));
+  EXPECT_THAT(loader.bad_images(),
+              ElementsAre(HasSubstr("train/1.png: PNG: truncated"), HasSubstr("train/2.png")));
+}
+
+TEST_F(LoaderTest, one_bad_image_too_many_is_an_error_that_lists_them_all) {
+  for (int i = 0; i < 4; ++i) add_image({64, 48});
+  overwrite(1, "");
+  overwrite(2, "text");
+  finish();
+  LoaderOptions options = options_at_own_size();
+  options.max_bad_images = 1;
+  Loader loader = this->loader(options, {{0, 1}, {2, 3}, {0, 3}});
+  ASSERT_TRUE(loader.next());
+  for (int again = 0; again < 2; ++again) {
+    const auto failed = loader.next();
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().code, ErrorCode::kInvalidInput);
+    EXPECT_THAT(failed.error().message, HasSubstr("2 unreadable images, 1 allowed"));
+    EXPECT_THAT(failed.error().message, HasSubstr("train/1.png: empty file"));
+    EXPECT_THAT(failed.error().message, HasSubstr("train/2.png: neither JPEG nor PNG"));
+  }
+}
+
+TEST_F(LoaderTest, a_picture_of_another_size_than_the_annotations_say_is_bad) {
+  add_image({64, 48});
+  const auto file = encode_png(noise({60, 48}, 0)).value();
+  overwrite(0, {reinterpret_cast<const char*>(file.data()), file.size()});
+  finish();
+  Loader loader = this->loader(options_at_own_size(), {{0}});
+  const auto failed = loader.next();
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, HasSubstr("60x48"));
+}
+
+TEST_F(LoaderTest, a_failing_store_is_an_error_of_its_own) {
+  add_image({64, 48});
+  finish();
+  store_.fail_call(1, Error{ErrorCode::kIo, "the disk is gone", {}, {}});
+  LoaderOptions options = options_at_own_size();
+  options.max_bad_images = 1000;
+  Loader loader = this->loader(options, {{0}, {0}});
+  for (int again = 0; again < 2; ++again) {
+    const auto failed = loader.next();
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().code, ErrorCode::kIo);
+    EXPECT_THAT(failed.error().to_string(), HasSubstr("loading train/0.png"));
+    EXPECT_THAT(failed.error().to_string(), HasSubstr("the disk is gone"));
+  }
+  EXPECT_THAT(loader.bad_images(), IsEmpty());
+}
+
+TEST_F(LoaderTest, an_exception_in_a_thread_reaches_the_caller_as_an_error) {
+  add_image({64, 48});
+  finish();
+  ThrowingStore store;
+  LoaderOptions options = options_at_own_size();
+  options.threads = 3;
+  Loader loader = this->loader(options, {{0, 0, 0}}, &store);
+  const auto failed = loader.next();
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kInternal);
+  EXPECT_THAT(failed.error().message, HasSubstr("boom"));
+}
+
+TEST_F(LoaderTest, no_more_than_the_window_is_planned_ahead) {
+  add_image({64, 48});
+  finish();
+  LoaderOptions options = options_at_own_size();
+  options.batches_ahead = 3;
+  Loader loader = this->loader(options, Plan(10, {0}));
+  EXPECT_EQ(planned_, 3);
+  ASSERT_TRUE(loader.next());
+  EXPECT_EQ(planned_, 4);
+  EXPECT_EQ(all_of(loader).size(), 9U);
+  EXPECT_EQ(planned_, 11);
+  // The end stays the end.
+  EXPECT_FALSE(loader.next()->has_value());
+  EXPECT_EQ(planned_, 11);
+}
+
+TEST_F(LoaderTest, it_can_be_left_in_the_middle_of_its_work) {
+  for (int i = 0; i < 4; ++i) add_image({200, 150});
+  finish();
+  LoaderOptions options;
+  options.batches_ahead = 4;
+  for (const int taken : {0, 1, 3}) {
+    for (const int threads : {1, 4}) {
+      options.threads = threads;
+      Loader loader = this->loader(options, Plan(50, {0, 1, 2, 3}));
+      for (int i = 0; i < taken; ++i) ASSERT_TRUE(loader.next());
+    }
+  }
+}
+
+TEST_F(LoaderTest, an_empty_batch_is_delivered_empty) {
+  add_image({64, 48});
+  finish();
+  Loader loader = this->loader(options_at_own_size(), {{}, {0}});
+  const auto batches = all_of(loader);
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_THAT(batches[0].samples, IsEmpty());
+  EXPECT_EQ(batches[1].samples.size(), 1U);
+}
+
+TEST_F(LoaderTest, the_trace_shows_each_stage) {
+  add_image({64, 48});
+  finish();
+  trace::Tracer tracer;
+  {
+    Loader loader = this->loader(options_at_own_size(), {{0}}, nullptr, &tracer);
+    all_of(loader);
+  }
+  const std::string json = tracer.to_json();
+  for (const char* stage : {"read", "decode", "resize", "targets", "wait for data", "loader 0"}) {
+    EXPECT_THAT(json, HasSubstr(fmt::format("\"{}\"", stage)));
+  }
+}
+
+}  // namespace
+}  // namespace atl::dataset
