@@ -14,11 +14,10 @@ void add_eval(CLI::App& app, CommandContext& context) {
       ->required()
       ->type_name("DIR");
   command
-      .add_option("--annotations",
-                  options->annotations,
-                  "JSON below the dataset's directory, where the layout is another one")
+      .add_option(
+          "--annotations", options->annotations, "JSON below --data, if not found by itself")
       ->type_name("FILE");
-  command.add_option("--images", options->images, "Its images' directory below the dataset's")
+  command.add_option("--images", options->images, "Its images' directory below --data")
       ->type_name("DIR");
   command.add_option("--out", options->out, "Write eval.json and predictions.json here")
       ->type_name("DIR");

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -64,6 +66,12 @@ std::string describe_unplaced(const CLI::App& command, const std::string& word) 
     guess = nearest(word, subcommands);
   } else {
     message = fmt::format("unexpected argument \"{}\"", word);
+  }
+  // --train.steps 5, as other programs have it.
+  const auto options = option_names(command);
+  if (option && word.find('.') != std::string::npos &&
+      std::ranges::find(options, "--set") != options.end()) {
+    guess = fmt::format("--set {}=VALUE", word.substr(2, word.find('=') - 2));
   }
   if (!guess.empty()) guess = fmt::format("did you mean {}? ", guess);
   return fmt::format("{} ({}\"{} --help\" lists the {})",
@@ -132,6 +140,10 @@ int run(int argc, const char* const* argv, Engine& engine) {
     return report(0, context);
   } catch (const CLI::ParseError& error) {
     return usage_error(app, error);
+  }
+  if (!context.chosen()) {  // "atoll data": which of its commands?
+    std::fputs(app.help().c_str(), stderr);
+    return kUsageError;
   }
   return report(context.chosen()(), context);
 }

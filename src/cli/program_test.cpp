@@ -153,6 +153,7 @@ TEST(Program, bad_usage_is_one_line_that_names_the_word_and_the_nearest_right_on
       {"frobnicate", "unknown command \"frobnicate\" (\"atoll --help\""},
       {"--verson", "unknown option --verson (did you mean --version? "},
       {"train --stpes 3", "unknown option --stpes (did you mean --steps? \"atoll train --help\""},
+      {"train --train.steps=3", "(did you mean --set train.steps=VALUE? "},
       {"train --stpes=3", "unknown option --stpes (did you mean --steps? "},
       // The missing --data is a consequence of the typo, which is what must be told.
       {"eval --weigths w --dat d", "unknown option --weigths (did you mean --weights? "},

@@ -69,13 +69,8 @@ void add_train(CLI::App& app, CommandContext& context) {
   command.add_option("--config", options->arguments.config_file, "Configuration of the run, TOML")
       ->type_name("FILE");
   using std::string;
-  add_shortcut<string>(command,
-                       options,
-                       "--preset",
-                       "preset",
-                       "Model to start from: tiny (quick, "
-                       "for a CPU), r18_fpn, r34_fpn, r50_fpn or r101_fpn",
-                       "NAME");
+  add_shortcut<string>(
+      command, options, "--preset", "preset", "tiny (for a CPU) or r{18,34,50,101}_fpn", "NAME");
   add_shortcut<string>(command, options, "--data", "data.path", "Dataset in COCO's layout", "DIR");
   add_shortcut<string>(
       command, options, "--out", "out", "Directory for all that the run writes", "DIR");
