@@ -1,9 +1,9 @@
 // Polygon to runs, the same pixels as cocoapi's rleFrPoly.
 //
 // The rule: scale coordinates by 5 and truncate v + 0.5 to integers; walk each edge in integer
-// steps along its longer axis, rounding the other one; where the walk steps in x from 5c + 2 to 5c
-// + 3 (either way), it crosses the centre of column c, at the smaller y of the two steps, scaled
-// back and rounded up. Sorted, the crossings switch the foreground on and off.
+// steps along its longer axis, rounding the other one; where the walk steps in x between 5c + 2 and
+// 5c + 3, it crosses the centre of column c, at the smaller y of the two steps, scaled back and
+// rounded up. Sorted, the crossings switch the foreground on and off.
 //
 // cocoapi walks every step of every edge and keeps the few that cross. Only those steps are
 // computed here: directly where x is the longer axis; where y is, by solving for the step and then

@@ -1,10 +1,11 @@
 // pycocotools' accumulate and the numbers of its summarize.
 //
 // Indices: t of T 10 thresholds, r of R 101 recalls, k of K categories, a of A 4 areas, m of M 3
-// maxima. Detections are put in order once for each category: a stable sort by falling score of all
-// images' detections, images in order. The order for a smaller maximum is the same one with the
-// detections of higher rank left out, because equal scores stay in order of image and rank either
-// way.
+// maxima.
+//
+// Detections are put in order once for each category: a stable sort by falling score of all images'
+// detections, images in order. The order for a smaller maximum is the same one with the detections
+// of higher rank left out, because equal scores stay in order of image and rank either way.
 #include "eval/accumulate.h"
 
 #include <algorithm>

@@ -56,8 +56,8 @@ struct EvalOptions {
 // Arrays as pycocotools lays them out; T 10 IoU thresholds, R 101 recalls, K categories,
 // A 4 areas (all, small, medium, large), M 3 maxima.
 struct KindResult {
-  std::array<double, 12> stats =
-      {};                           // AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; -1 none
+  // AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; -1: no ground truth of that sort.
+  std::array<double, 12> stats = {};
   std::vector<double> precision;    // (T, R, K, A, M)
   std::vector<double> recall;       // (T, K, A, M)
   std::vector<double> scores;       // (T, R, K, A, M)

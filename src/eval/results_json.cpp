@@ -211,6 +211,8 @@ std::string explain(simdjson::error_code error) {
     case simdjson::UNCLOSED_STRING:
     case simdjson::EMPTY:
       return "the text ends too early";
+    case simdjson::TAPE_ERROR:
+      return "a comma, a bracket, a key or a value is missing or out of place";
     case simdjson::TRAILING_CONTENT:
       return "something follows the list";
     default:

@@ -41,8 +41,10 @@ TEST(Results, a_box_file_has_areas_from_boxes_and_no_masks) {
 
 TEST(Results, a_mask_file_has_areas_and_boxes_from_masks) {
   const auto detections = parsed(R"([
-    {"image_id": 0, "category_id": 1, "score": 1, "segmentation": {"counts": [5, 2, 17], "size": [4, 6]}},
-    {"image_id": 0, "category_id": 1, "score": 1, "segmentation": {"size": [4, 6], "counts": "52a0"}},
+    {"image_id": 0, "category_id": 1, "score": 1,
+     "segmentation": {"counts": [5, 2, 17], "size": [4, 6]}},
+    {"image_id": 0, "category_id": 1, "score": 1,
+     "segmentation": {"size": [4, 6], "counts": "52a0"}},
     {"image_id": 7, "category_id": 1, "score": 1, "segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}])");
   ASSERT_EQ(detections.size(), 3U);
   EXPECT_EQ(detections[0].mask, (Rle{4, 6, {5, 2, 17}}));

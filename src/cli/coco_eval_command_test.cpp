@@ -1,0 +1,120 @@
+// atoll coco-eval as its users meet it, on one of pycocotools' goldens.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace atl::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+std::string contents(const fs::path& path) {
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+class CocoEval : public ::testing::Test {
+ protected:
+  CocoEval() {
+    std::string name = (fs::temp_directory_path() / "atoll-coco-eval-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+    golden_ =
+        Json::parse(contents(ATOLL_SOURCE_DIR "/reference/goldens/coco_eval.json"))["cases"][1];
+    write("gt.json", golden_["truth"]);
+    write("dt.json", golden_["results"]);
+  }
+  ~CocoEval() override { fs::remove_all(folder_); }
+
+  void write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name) << text;
+  }
+  // Of the four golden runs: bbox and segm, each with categories and without.
+  const Json& golden_run(size_t index) const { return golden_["runs"][index]; }
+
+  struct Outcome {
+    int exit_code;
+    std::string out;
+    std::string err;
+  };
+  Outcome run(const std::string& arguments) {
+    const std::string command = "cd " + folder_.string() +
+                                " && exec " ATOLL_BINARY_DIR "/bin/atoll coco-eval " + arguments +
+                                " >out 2>err </dev/null";
+    const int status = ::pclose(::popen(command.c_str(), "r"));
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+            contents(folder_ / "out"),
+            contents(folder_ / "err")};
+  }
+
+  fs::path folder_;
+  Json golden_;
+};
+
+TEST_F(CocoEval, prints_pycocotools_table_and_writes_every_digit) {
+  const Outcome outcome = run("--gt gt.json --dt dt.json --json out.json --strict-pycocotools");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            "bbox\n" + golden_run(0)["text"].get<std::string>() + "segm\n" +
+                golden_run(2)["text"].get<std::string>());
+  EXPECT_THAT(outcome.err, HasSubstr("12 images, "));
+  const Json numbers = Json::parse(contents(folder_ / "out.json"));
+  for (const size_t index : {0, 2}) {
+    const Json& golden = golden_run(index);
+    const Json& stats = numbers[golden["kind"].get<std::string>()]["stats"];
+    ASSERT_EQ(stats.size(), 12U);
+    for (size_t i = 0; i < 12; ++i) {
+      EXPECT_EQ(stats[i], std::strtod(golden["stats"][i].get<std::string>().c_str(), nullptr));
+    }
+  }
+}
+
+TEST_F(CocoEval, one_kind_without_categories_and_a_table_of_them) {
+  const Outcome outcome =
+      run("--gt gt.json --dt dt.json --iou segm --no-categories --per-category --threads 1");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, StartsWith(golden_run(3)["text"].get<std::string>()));
+  EXPECT_THAT(outcome.out, HasSubstr("\ncategory  segm AP\nall "));
+}
+
+TEST_F(CocoEval, says_what_pycocotools_leaves_out_in_silence) {
+  write("dt.json",
+        R"([{"image_id": )" +
+            Json::parse(golden_["truth"].get<std::string>())["images"][0]["id"].dump() +
+            R"(, "category_id": 12345, "score": 1, "bbox": [1, 1, 5, 5],
+                           "segmentation": {"size": [1, 1], "counts": [0, 1]}}])");
+  const Outcome outcome = run("--gt gt.json --dt dt.json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("1 of 1 detections are left out"));
+  EXPECT_THAT(outcome.err, HasSubstr("1 masks have another size than their image"));
+  write("dt.json", "[]");
+  EXPECT_THAT(run("--gt gt.json --dt dt.json").err, HasSubstr("no detections: AP is 0"));
+}
+
+TEST_F(CocoEval, bad_files_and_options_end_with_one_line_that_names_them) {
+  const Outcome missing = run("--gt gt.json --dt nowhere.json");
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_THAT(missing.err, StartsWith("atoll: reading the results: "));
+  EXPECT_THAT(missing.err, HasSubstr("nowhere.json"));
+  write("dt.json", "[{]");
+  const Outcome malformed = run("--gt gt.json --dt dt.json");
+  EXPECT_EQ(malformed.exit_code, 2);
+  EXPECT_THAT(malformed.err, StartsWith("atoll: dt.json: near byte 3: "));
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --iou masks").exit_code, 2);
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --max-detections 1,10").exit_code, 2);
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --max-detections 0,1,10").exit_code, 2);
+  EXPECT_EQ(run("--gt gt.json").exit_code, 2);
+}
+
+}  // namespace
+}  // namespace atl::cli
