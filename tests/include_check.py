@@ -15,8 +15,9 @@ MAY_READ_ENVIRONMENT = {"job", "cli"}
 # (file, variable) -> why this one is no cluster's variable and belongs there.
 ENVIRONMENT_EXCEPTIONS = {}
 
-MOST_LINES = {".cpp": 450, ".cu": 450, ".h": 200}
-USUAL_LINES = {".cpp": 400, ".cu": 400, ".h": 150}
+# Above the usual length a file is listed, to be split by what it knows; above the most it is a violation.
+USUAL_LINES = {".cpp": 450, ".cu": 450, ".h": 200}
+MOST_LINES = {".cpp": 600, ".cu": 600, ".h": 300}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 TORCH_HEADER = re.compile(r"^(torch|ATen|c10|caffe2)/")

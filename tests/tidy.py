@@ -42,9 +42,11 @@ def stamp(path, command, tool, root):
 
 def lint(path, build):
     start = time.monotonic()
-    result = subprocess.run(
-        ["clang-tidy", "-p", str(build), "--quiet", str(path)], capture_output=True, text=True
-    )
+    command = ["clang-tidy", "-p", str(build), "--quiet"]
+    if path.stem.endswith("_test"):
+        # GoogleTest's macros make so many paths that the analyzer takes most of the time, for nothing.
+        command.append("--checks=-clang-analyzer-*")
+    result = subprocess.run([*command, str(path)], capture_output=True, text=True)
     # Standard error holds only counts of suppressed warnings, unless something went wrong.
     output = result.stdout + (result.stderr if result.returncode else "")
     return result.returncode == 0, output, time.monotonic() - start
