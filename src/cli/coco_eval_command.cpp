@@ -132,19 +132,13 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
       ->check(CLI::IsMember({"bbox", "segm"}))
       ->type_name("KIND,…")
       ->capture_default_str();
-  command.add_option("--json", options->json, "Write all digits here, in the form of eval.json")
+  command.add_option("--json", options->json, "Write all digits here, as eval.json")
       ->type_name("FILE|URI");
   command.add_flag("--per-category", options->per_category, "Print AP for each category, too");
-  command.add_flag("--no-categories",
-                   options->no_categories,
-                   "Ignore categories, as for proposals (pycocotools: useCats = 0)");
-  command.add_flag("--strict-pycocotools",
-                   options->strict_pycocotools,
-                   "Count the detection of a ground truth with id 0 as false, as pycocotools does");
-  command
-      .add_option("--max-detections",
-                  options->max_detections,
-                  "The three numbers of best detections in an image that are counted")
+  command.add_flag("--no-categories", options->no_categories, "Ignore categories (useCats = 0)");
+  command.add_flag(
+      "--strict-pycocotools", options->strict_pycocotools, "Keep its bug about ids of 0");
+  command.add_option("--max-detections", options->max_detections, "Best detections of an image")
       ->delimiter(',')
       ->expected(3)
       ->check(whole_number(1))
@@ -156,7 +150,8 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
   command.footer(
       "Prints the 12 lines of pycocotools for each kind; a value of -1 means that there is no\n"
       "ground truth of that sort. As there, the first line is the AP at 100 detections an image,\n"
-      "and -1 where --max-detections has no 100.\n"
+      "and -1 where --max-detections has no 100. The detection of a ground truth whose id is 0\n"
+      "counts as false in pycocotools; here only with --strict-pycocotools.\n"
       "\n"
       "Examples:\n"
       "  atoll coco-eval --gt instances_val2017.json --dt predictions.json\n"
