@@ -63,9 +63,11 @@ CLI::Validator whole_number(int64_t least = 0);
 // All of them, in the order of the help.
 void add_commands(CLI::App& app, CommandContext& context);
 
+void add_synth(CLI::App& app, CommandContext& context);
 void add_train(CLI::App& app, CommandContext& context);
 void add_eval(CLI::App& app, CommandContext& context);
 void add_predict(CLI::App& app, CommandContext& context);
 void add_coco_eval(CLI::App& app, CommandContext& context);
+void add_data(CLI::App& app, CommandContext& context);
 
 }  // namespace atl::cli

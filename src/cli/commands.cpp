@@ -28,10 +28,12 @@ CLI::Validator whole_number(int64_t least) {
 }
 
 void add_commands(CLI::App& app, CommandContext& context) {
+  add_synth(app, context);
   add_train(app, context);
   add_eval(app, context);
   add_predict(app, context);
   add_coco_eval(app, context);
+  add_data(app, context);
 }
 
 }  // namespace atl::cli

@@ -19,6 +19,8 @@ std::vector<std::string> names_of(Split split) {
   return {"val", "valid"};
 }
 
+const char* long_name_of(Split split) { return split == Split::kTrain ? "training" : "validation"; }
+
 Result<bool> exists(storage::ObjectStore& store, std::string_view key) {
   const auto info = store.head(key);
   if (info) return true;
@@ -49,9 +51,13 @@ Result<std::vector<std::string>> with_any_year(storage::ObjectStore& store,
   return keys;
 }
 
-std::vector<std::string> keys_of_split(Split split) {
-  std::vector<std::string> keys;
-  for (const std::string& name : names_of(split)) {
+Result<std::vector<std::string>> keys_of_split(storage::ObjectStore& store, Split split) {
+  const auto names = names_of(split);
+  std::vector<std::string> keys = {fmt::format("annotations/instances_{}2017.json", names.front())};
+  for (std::string& key : ATOLL_TRY(with_any_year(store, names.front()))) {
+    keys.push_back(std::move(key));
+  }
+  for (const std::string& name : names) {
     for (const char* folder : {"annotations/", ""}) {
       keys.push_back(fmt::format("{}instances_{}.json", folder, name));
       keys.push_back(fmt::format("{}{}.json", folder, name));
@@ -165,29 +171,36 @@ Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_vie
                        .note = {}};
 }
 
-Result<SplitLocation> find_split(storage::ObjectStore& store, Split split) {
-  const std::string name = names_of(split).front();
-  const std::string usual = fmt::format("annotations/instances_{}2017.json", name);
-  std::vector<std::string> keys = {usual};
-  for (std::string& key : ATOLL_TRY(with_any_year(store, name))) keys.push_back(std::move(key));
-  for (std::string& key : keys_of_split(split)) keys.push_back(std::move(key));
-  if (const auto key = ATOLL_TRY(first_existing(store, keys))) return locate_images(store, *key);
+Result<std::optional<SplitLocation>> find_annotations(storage::ObjectStore& store, Split split) {
+  const auto own = ATOLL_TRY(keys_of_split(store, split));
+  if (const auto key = ATOLL_TRY(first_existing(store, own)))
+    return SplitLocation{.annotations = *key};
+  const auto key = ATOLL_TRY(first_existing(store, keys_for_both()));
+  if (!key) return std::nullopt;
+  return SplitLocation{
+      .annotations = *key,
+      .note = fmt::format(
+          "{} has no annotations for {} alone: {} serves for training and for validation, so the "
+          "validation numbers are those of images that were trained on",
+          store.uri(),
+          long_name_of(split),
+          *key)};
+}
 
-  const auto shared = keys_for_both();
-  if (const auto key = ATOLL_TRY(first_existing(store, shared))) {
-    SplitLocation location = ATOLL_TRY(locate_images(store, *key));
-    location.note = fmt::format(
-        "{} has no annotations for {} alone: {} serves for training and for validation, so the "
-        "validation numbers are those of images that were trained on",
-        store.uri(),
-        split == Split::kTrain ? "training" : "validation",
-        *key);
+Result<SplitLocation> find_split(storage::ObjectStore& store, Split split) {
+  const auto found = ATOLL_TRY(find_annotations(store, split));
+  if (found) {
+    SplitLocation location = ATOLL_TRY(locate_images(store, found->annotations));
+    location.note = found->note;
     return location;
   }
+  auto keys = ATOLL_TRY(keys_of_split(store, split));
+  const std::string usual = keys.front();
+  const auto shared = keys_for_both();
   keys.insert(keys.end(), shared.begin(), shared.end());
   return fail(ErrorCode::kInvalidInput,
               fmt::format("no {} annotations in {}: looked for {}",
-                          split == Split::kTrain ? "training" : "validation",
+                          long_name_of(split),
                           store.uri(),
                           fmt::join(keys, ", ")),
               fmt::format("put them at {}, or name the file", usual));

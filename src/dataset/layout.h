@@ -3,6 +3,7 @@
 // and the other customs that users have: annotations in the root or beside the images.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,15 +22,18 @@ struct SplitLocation {
   std::string note;
 };
 
-// Finds a split. Its annotations, the first that is there of (train; val likewise, also "valid")
+// The annotations of a split, image_prefix left empty; nullopt where there are none. The first that is
+// there of (train; val likewise, also called "valid")
 //   annotations/instances_train2017.json, then instances_train of the latest other year,
 //   instances_train.json or train.json in annotations/ or the root,
 //   train/_annotations.coco.json,
 // and then, for both splits alike and with a note, trainval.json, instances_default.json,
 // instances.json or annotations.json, in annotations/ or the root. The validation split is never
 // taken for the training split, nor the other way round.
-// Its images: see find_image_prefix. Where nothing fits: kInvalidInput that lists what was looked
-// for.
+Result<std::optional<SplitLocation>> find_annotations(storage::ObjectStore& store, Split split);
+
+// The split's annotations and the folder of its images, see find_image_prefix. Where nothing fits:
+// kInvalidInput that lists what was looked for.
 Result<SplitLocation> find_split(storage::ObjectStore& store, Split split);
 
 // The prefix ("" or ending in '/') below which most of these file names exist; for a user who names

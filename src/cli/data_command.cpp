@@ -1,0 +1,240 @@
+// atoll data: what a dataset holds (stats) and what is wrong with it (validate).
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/parallel.h"
+#include "cli/command.h"
+#include "cli/image_progress.h"
+#include "dataset/coco.h"
+#include "dataset/layout.h"
+#include "dataset/stats.h"
+#include "dataset/validate.h"
+
+namespace atl::cli {
+namespace {
+
+using dataset::Problem;
+using dataset::SplitLocation;
+
+constexpr const char* kStatsFooter =
+    "Reads the annotations only, no picture. Without --annotations both splits are shown.\n"
+    "\n"
+    "Examples:\n"
+    "  atoll data stats --data mydata\n"
+    "  atoll data stats --data coco --annotations annotations/instances_val2017.json\n"
+    "  atoll data stats --data mydata --json > stats.json";
+
+constexpr const char* kValidateFooter =
+    "Opens every picture and looks at every record. Problems are what training would fail on, "
+    "leave\n"
+    "out or learn wrong: missing, broken or mismatched pictures, bad records, unknown ids, "
+    "polygons and\n"
+    "boxes that leave the picture, objects without a pixel. The exit code is 0 when there are "
+    "none, 1\n"
+    "when there are some, 2 when the annotations cannot be read at all.\n"
+    "\n"
+    "Examples:\n"
+    "  atoll data validate --data mydata\n"
+    "  atoll data validate --data mydata --annotations labels.json --images pictures\n"
+    "  atoll data validate --data coco --quick\n"
+    "  atoll data validate --data mydata --json > problems.json";
+
+// Of the notes of one kind, so many are shown unless all are asked for.
+constexpr int kShownNotes = 3;
+
+struct DataOptions {
+  std::string data;
+  std::string annotations;
+  std::string images;
+  bool json = false;
+  bool quick = false;
+  bool all = false;
+  int threads = 0;
+};
+
+// The splits to look at: what the user names, or what is there. A file that serves as both comes once.
+Result<std::vector<SplitLocation>> chosen_splits(storage::ObjectStore& store,
+                                                 const DataOptions& options) {
+  if (!options.annotations.empty()) return std::vector{SplitLocation{options.annotations, "", ""}};
+  std::vector<SplitLocation> splits;
+  for (const dataset::Split split : {dataset::Split::kTrain, dataset::Split::kVal}) {
+    const auto found = ATOLL_TRY(dataset::find_annotations(store, split));
+    if (!found) continue;
+    if (splits.empty() || splits.front().annotations != found->annotations)
+      splits.push_back(*found);
+  }
+  if (!splits.empty()) return splits;
+  // Says what was looked for.
+  return tl::unexpected(dataset::find_split(store, dataset::Split::kTrain).error());
+}
+
+Result<int> run_stats(const DataOptions& options) {
+  const auto store = ATOLL_TRY(storage::open_store(options.data));
+  nlohmann::ordered_json document = nlohmann::ordered_json::object();
+  for (const SplitLocation& split : ATOLL_TRY(chosen_splits(*store, options))) {
+    const storage::Blob json = ATOLL_TRY(store->get(split.annotations));
+    const auto parsed = ATOLL_TRY(dataset::CocoDataset::parse(
+        json.text(), split.annotations, dataset::CocoDataset::Mode::kLenient));
+    if (parsed.issue_count() > 0) {
+      fmt::print(
+          stderr,
+          "{}: {} bad records are left out, the first: {} (\"atoll data validate\" lists all)\n",
+          split.annotations,
+          parsed.issue_count(),
+          parsed.issues().front());
+    }
+    const auto stats = dataset::dataset_stats(parsed);
+    if (options.json) {
+      document[split.annotations] = nlohmann::ordered_json::parse(dataset::stats_json(stats));
+    } else {
+      fmt::print("{}\n{}\n", split.annotations, dataset::stats_table(stats));
+    }
+  }
+  if (options.json) fmt::print("{}\n", document.dump(2));
+  return 0;
+}
+
+const char* severity_name(Problem::Severity severity) {
+  return severity == Problem::Severity::kProblem ? "problem" : "note";
+}
+
+nlohmann::ordered_json report_json(const dataset::ValidationReport& report,
+                                   const SplitLocation& split) {
+  nlohmann::ordered_json findings = nlohmann::ordered_json::array();
+  for (const Problem& problem : report.findings) {
+    findings.push_back({{"severity", severity_name(problem.severity)},
+                        {"kind", dataset::problem_kind_name(problem.kind)},
+                        {"file", problem.file},
+                        {"record", problem.record},
+                        {"message", problem.message}});
+  }
+  return {{"annotations_file", split.annotations},
+          {"image_prefix", split.image_prefix},
+          {"images", report.images},
+          {"annotations", report.annotations},
+          {"categories", report.categories},
+          {"problems", report.count(Problem::Severity::kProblem)},
+          {"notes", report.count(Problem::Severity::kInfo)},
+          {"findings", std::move(findings)}};
+}
+
+void print_finding(const Problem& problem) {
+  fmt::print("{}: {}: {}{}{}{}\n",
+             severity_name(problem.severity),
+             dataset::problem_kind_name(problem.kind),
+             problem.file,
+             problem.record.empty() ? "" : ": ",
+             problem.record,
+             problem.message.empty() ? "" : ": " + problem.message);
+}
+
+void print_report(const dataset::ValidationReport& report,
+                  const SplitLocation& split,
+                  bool all_notes) {
+  std::map<Problem::Kind, int64_t> notes;
+  std::map<Problem::Kind, int64_t> problems;
+  for (const Problem& problem : report.findings) {
+    const bool note = problem.severity == Problem::Severity::kInfo;
+    const int64_t number = ++(note ? notes : problems)[problem.kind];
+    if (!note || all_notes || number <= kShownNotes) print_finding(problem);
+  }
+  for (const auto& [kind, count] : notes) {
+    if (all_notes || count <= kShownNotes) continue;
+    fmt::print("note: {}: {} more (--all shows them)\n",
+               dataset::problem_kind_name(kind),
+               count - kShownNotes);
+  }
+  std::string kinds;
+  for (const auto& [kind, count] : problems) {
+    kinds += fmt::format(
+        "{}{} {}", kinds.empty() ? ": " : ", ", count, dataset::problem_kind_name(kind));
+  }
+  fmt::print("{} with {}: {} images, {} annotations, {} categories; {} problems{}; {} notes\n",
+             split.annotations,
+             split.image_prefix.empty() ? "the images beside it" : split.image_prefix,
+             report.images,
+             report.annotations,
+             report.categories,
+             report.count(Problem::Severity::kProblem),
+             kinds,
+             report.count(Problem::Severity::kInfo));
+}
+
+Result<int> run_validate(const DataOptions& options) {
+  const auto store = ATOLL_TRY(storage::open_store(options.data));
+  nlohmann::ordered_json sets = nlohmann::ordered_json::array();
+  bool clean = true;
+  for (SplitLocation split : ATOLL_TRY(chosen_splits(*store, options))) {
+    if (!options.images.empty()) {
+      split.image_prefix = options.images == "." ? "" : options.images;
+      if (!split.image_prefix.empty() && !split.image_prefix.ends_with('/'))
+        split.image_prefix += '/';
+    } else {
+      split.image_prefix =
+          ATOLL_TRY(dataset::locate_images(*store, split.annotations)).image_prefix;
+    }
+    ImageProgress progress("validate");
+    dataset::ValidateOptions validate;
+    validate.decode = !options.quick;
+    validate.threads = options.threads > 0 ? options.threads : available_cpus();
+    validate.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
+    const auto report =
+        ATOLL_TRY(dataset::validate(*store, split.annotations, split.image_prefix, validate));
+    progress.finish();
+    clean = clean && report.clean();
+    if (options.json) {
+      sets.push_back(report_json(report, split));
+    } else {
+      print_report(report, split, options.all);
+    }
+  }
+  if (options.json) {
+    const nlohmann::ordered_json document = {{"clean", clean}, {"sets", std::move(sets)}};
+    fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  return clean ? 0 : 1;
+}
+
+void add_common_options(CLI::App* command, const std::shared_ptr<DataOptions>& options) {
+  command->add_option("--data", options->data, "Dataset's directory")->required()->type_name("DIR");
+  command
+      ->add_option("--annotations",
+                   options->annotations,
+                   "JSON below the dataset's directory, where the layout is another one")
+      ->type_name("FILE");
+  command->add_flag("--json", options->json, "Print JSON instead of text");
+}
+
+}  // namespace
+
+void add_data(CLI::App& app, CommandContext& context) {
+  CLI::App* data = app.add_subcommand("data", "Look a dataset over: stats, validate");
+  data->require_subcommand(1);
+
+  const auto stats_options = std::make_shared<DataOptions>();
+  CLI::App* stats = data->add_subcommand("stats", "Count images, objects, sizes and classes");
+  add_common_options(stats, stats_options);
+  stats->footer(kStatsFooter);
+  context.on_run(stats, [stats_options] { return run_stats(*stats_options); });
+
+  const auto options = std::make_shared<DataOptions>();
+  CLI::App* validate = data->add_subcommand("validate", "List every problem of a dataset");
+  add_common_options(validate, options);
+  validate
+      ->add_option("--images",
+                   options->images,
+                   "Its images' directory below the dataset's; . for that itself")
+      ->type_name("DIR");
+  validate->add_flag("--quick", options->quick, "Read the pictures' headers only");
+  validate->add_flag("--all", options->all, "Show every note, not only the first few of each kind");
+  validate->add_option("--threads", options->threads, "Threads; 0: one for each processor")
+      ->type_name("N")
+      ->check(whole_number());
+  validate->footer(kValidateFooter);
+  context.on_run(validate, [options] { return run_validate(*options); });
+}
+
+}  // namespace atl::cli
