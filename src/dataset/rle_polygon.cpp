@@ -29,6 +29,7 @@ struct Point {
   int64_t y;
 };
 
+// NOLINTBEGIN(bugprone-incorrect-roundings): cocoapi's rounding, which is the point.
 int64_t upsampled(double coordinate) {
   if (std::isnan(coordinate)) return 0;
   return static_cast<int64_t>(kScale * std::clamp(coordinate, -kMaxCoordinate, kMaxCoordinate) +
@@ -39,6 +40,7 @@ int64_t upsampled(double coordinate) {
 int64_t walked(int64_t start, double slope, int64_t step) {
   return static_cast<int64_t>(static_cast<double>(start) + slope * static_cast<double>(step) + .5);
 }
+// NOLINTEND(bugprone-incorrect-roundings)
 
 class Rasteriser {
  public:
