@@ -233,7 +233,7 @@ at::Tensor mask_targets(const at::Tensor& counts,
                 " of ",
                 masks.size());
   }
-  const at::Tensor result = at::zeros({count, mask_size, mask_size}, boxes.options());
+  at::Tensor result = at::zeros({count, mask_size, mask_size}, boxes.options());
   auto* out = result.mutable_data_ptr<float>();
   at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;

@@ -126,7 +126,7 @@ at::Tensor batched_nms(const at::Tensor& boxes,
   });
 
   const int64_t kept = std::count(survives.begin(), survives.end(), 1);
-  const at::Tensor result = at::empty({kept}, groups.options());
+  at::Tensor result = at::empty({kept}, groups.options());
   auto* out = result.mutable_data_ptr<int64_t>();
   for (int64_t rank = 0; rank < count; ++rank) {
     if (survives[rank] != 0) *out++ = index_at(rank);

@@ -1,4 +1,4 @@
-// Tensor kernels of Mask R-CNN. Each is an operator of the dispatcher ("atl::roi_align", …): the
+// Tensor kernels of Mask R-CNN. Each is an operator of the dispatcher ("atoll::roi_align", …): the
 // CPU kernels here are vectorised and threaded; any other device falls back to plain tensor code
 // (reference.h), which is also what the tests hold the kernels against. A CUDA plug-in registers
 // its own kernels under the same names.

@@ -1,8 +1,7 @@
 // RoIAlign on the CPU. Features are channels-last, so that the four cells around a sample are four
 // contiguous rows of C values and all the inner loops run along the channels.
 //
-// First the samples of every roi: along each axis P * S positions (P bins, S samples a bin) with
-// two cells and two weights each; a sample in the plane is a pair of them. Forward, one thread has
+// First the samples of every roi are laid out (roi_samples.h). Forward, one thread has
 // a roi at a time. Backward, a task has the rois of one (level, image) and a slice of the channels:
 // no two tasks write the same cell, and each cell's sum runs over rois, bins and samples in their
 // order, so the result does not depend on the number of threads.
@@ -19,8 +18,8 @@
 #include <span>
 #include <vector>
 
-#include "ops/axis_samples.h"
 #include "ops/kernels.h"
+#include "ops/roi_samples.h"
 
 namespace atl::ops::cpu {
 namespace {
@@ -34,125 +33,6 @@ using Vector [[gnu::vector_size(kVectorBytes)]] = Weight;
 
 template <typename Weight>
 constexpr int64_t kLanes = kVectorBytes / sizeof(Weight);
-
-template <typename Weight>
-struct RoiSamples {
-  int64_t image = 0;
-  int64_t level = 0;
-  int64_t grid_y = 0;
-  int64_t grid_x = 0;
-  Weight count = 1;
-  std::vector<AxisSample<Weight>> axes;  // P * grid_y of y, then P * grid_x of x
-
-  std::span<const AxisSample<Weight>> y(int64_t bin) const {
-    return std::span(axes).subspan(bin * grid_y, grid_y);
-  }
-  std::span<const AxisSample<Weight>> x(int64_t bin, int64_t pooled_size) const {
-    return std::span(axes).subspan(pooled_size * grid_y + bin * grid_x, grid_x);
-  }
-};
-
-// A sample in the plane: rows of the feature map (in cells) and their weights.
-template <typename Weight>
-struct Sample {
-  int64_t cells[4];
-  Weight weights[4];
-};
-
-struct LevelShape {
-  int64_t height = 0;
-  int64_t width = 0;
-  double scale = 1;
-};
-
-struct Sampling {
-  std::vector<LevelShape> levels;
-  int64_t images = 0;
-  int64_t pooled_size = 0;
-  int64_t ratio = 0;
-  bool aligned = false;
-};
-
-// roi: image index, x1, y1, x2, y2.
-template <typename Weight>
-RoiSamples<Weight> roi_samples(const float* roi, int64_t level, const Sampling& sampling) {
-  const LevelShape& shape = sampling.levels[level];
-  const int64_t bins = sampling.pooled_size;
-  const auto axis = [&](float low, float high) {
-    return roi_axis(
-        low, high, static_cast<Weight>(shape.scale), bins, sampling.ratio, sampling.aligned);
-  };
-  const Axis<Weight> x = axis(roi[1], roi[3]);
-  const Axis<Weight> y = axis(roi[2], roi[4]);
-  RoiSamples<Weight> samples;
-  samples.image = static_cast<int64_t>(roi[0]);
-  samples.level = level;
-  samples.grid_y = y.grid;
-  samples.grid_x = x.grid;
-  samples.count = static_cast<Weight>(std::max<int64_t>(1, y.grid * x.grid));
-  samples.axes.reserve(bins * (y.grid + x.grid));
-  append_samples(y, bins, shape.height, samples.axes);
-  append_samples(x, bins, shape.width, samples.axes);
-  return samples;
-}
-
-template <typename Weight>
-std::vector<RoiSamples<Weight>> all_samples(const at::Tensor& rois,
-                                            const at::Tensor& levels,
-                                            const Sampling& sampling) {
-  const at::Tensor dense_rois = rois.contiguous();
-  const at::Tensor dense_levels = levels.contiguous();
-  const auto* roi = dense_rois.const_data_ptr<float>();
-  const auto* level = dense_levels.const_data_ptr<int64_t>();
-  const int64_t count = rois.size(0);
-  const auto level_count = static_cast<int64_t>(sampling.levels.size());
-  for (int64_t r = 0; r < count; ++r) {
-    TORCH_CHECK(level[r] >= 0 && level[r] < level_count && roi[5 * r] >= 0 &&
-                    roi[5 * r] < static_cast<float>(sampling.images),
-                "roi_align: roi ",
-                r,
-                " is of image ",
-                roi[5 * r],
-                " of ",
-                sampling.images,
-                " and level ",
-                level[r],
-                " of ",
-                level_count);
-  }
-  std::vector<RoiSamples<Weight>> samples(count);
-  at::parallel_for(0, count, 32, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      samples[r] = roi_samples<Weight>(roi + 5 * r, level[r], sampling);
-    }
-  });
-  return samples;
-}
-
-// The samples of one bin that lie inside the feature map, row by row.
-template <typename Weight>
-ATOLL_INLINE void bin_samples(const RoiSamples<Weight>& roi,
-                              int64_t bin_y,
-                              int64_t bin_x,
-                              int64_t pooled_size,
-                              int64_t width,
-                              std::vector<Sample<Weight>>& samples) {
-  samples.clear();
-  for (const AxisSample<Weight>& y : roi.y(bin_y)) {
-    if (y.low < 0) continue;
-    for (const AxisSample<Weight>& x : roi.x(bin_x, pooled_size)) {
-      if (x.low < 0) continue;
-      samples.push_back({{y.low * width + x.low,
-                          y.low * width + x.high,
-                          y.high * width + x.low,
-                          y.high * width + x.high},
-                         {y.low_weight * x.low_weight,
-                          y.low_weight * x.high_weight,
-                          y.high_weight * x.low_weight,
-                          y.high_weight * x.high_weight}});
-    }
-  }
-}
 
 // Loads and stores by reference: a vector passed by value would have another ABI on each target.
 template <typename Weight, typename Feature>
@@ -302,36 +182,56 @@ ATOLL_INLINE void spread_roi(const Weight* gradient,
   }
 }
 
-#define ATOLL_POOL_ROI(Feature, Weight)                                           \
-  ATOLL_CLONES void pool(const Feature* image,                                    \
-                         const RoiSamples<Weight>& roi,                           \
-                         int64_t pooled,                                          \
-                         int64_t width,                                           \
-                         int64_t channels,                                        \
-                         std::vector<Sample<Weight>>& scratch,                    \
-                         Feature* out) {                                          \
-    pool_roi<Feature, Weight>(image, roi, pooled, width, channels, scratch, out); \
-  }
-#define ATOLL_SPREAD_ROI(Weight)                                                            \
-  ATOLL_CLONES void spread(const Weight* gradient,                                          \
-                           const RoiSamples<Weight>& roi,                                   \
-                           int64_t pooled,                                                  \
-                           int64_t width,                                                   \
-                           int64_t channels,                                                \
-                           int64_t begin,                                                   \
-                           int64_t end,                                                     \
-                           std::vector<Sample<Weight>>& scratch,                            \
-                           Weight* image) {                                                 \
-    spread_roi<Weight>(gradient, roi, pooled, width, channels, begin, end, scratch, image); \
-  }
-// A clone cannot be a template.
-ATOLL_POOL_ROI(float, float)
-ATOLL_POOL_ROI(double, double)
-ATOLL_POOL_ROI(at::BFloat16, float)
-ATOLL_SPREAD_ROI(float)
-ATOLL_SPREAD_ROI(double)
-#undef ATOLL_POOL_ROI
-#undef ATOLL_SPREAD_ROI
+// One overload for each type: a clone cannot be a template.
+ATOLL_CLONES void pool(const float* image,
+                       const RoiSamples<float>& roi,
+                       int64_t pooled_size,
+                       int64_t width,
+                       int64_t channels,
+                       std::vector<Sample<float>>& scratch,
+                       float* out) {
+  pool_roi<float, float>(image, roi, pooled_size, width, channels, scratch, out);
+}
+ATOLL_CLONES void pool(const double* image,
+                       const RoiSamples<double>& roi,
+                       int64_t pooled_size,
+                       int64_t width,
+                       int64_t channels,
+                       std::vector<Sample<double>>& scratch,
+                       double* out) {
+  pool_roi<double, double>(image, roi, pooled_size, width, channels, scratch, out);
+}
+ATOLL_CLONES void pool(const at::BFloat16* image,
+                       const RoiSamples<float>& roi,
+                       int64_t pooled_size,
+                       int64_t width,
+                       int64_t channels,
+                       std::vector<Sample<float>>& scratch,
+                       at::BFloat16* out) {
+  pool_roi<at::BFloat16, float>(image, roi, pooled_size, width, channels, scratch, out);
+}
+ATOLL_CLONES void spread(const float* gradient,
+                         const RoiSamples<float>& roi,
+                         int64_t pooled_size,
+                         int64_t width,
+                         int64_t channels,
+                         int64_t begin,
+                         int64_t end,
+                         std::vector<Sample<float>>& scratch,
+                         float* image) {
+  spread_roi<float>(gradient, roi, pooled_size, width, channels, begin, end, scratch, image);
+}
+ATOLL_CLONES void spread(const double* gradient,
+                         const RoiSamples<double>& roi,
+                         int64_t pooled_size,
+                         int64_t width,
+                         int64_t channels,
+                         int64_t begin,
+                         int64_t end,
+                         std::vector<Sample<double>>& scratch,
+                         double* image) {
+  spread_roi<double>(gradient, roi, pooled_size, width, channels, begin, end, scratch, image);
+}
 
 template <typename Feature, typename Weight>
 at::Tensor pool_levels(at::TensorList features,
@@ -345,9 +245,9 @@ at::Tensor pool_levels(at::TensorList features,
   for (const at::Tensor& feature : features) {
     dense.push_back(feature.contiguous(at::MemoryFormat::ChannelsLast));
   }
-  const at::Tensor result = at::empty({rois.size(0), channels, pooled, pooled},
-                                      features[0].options(),
-                                      at::MemoryFormat::ChannelsLast);
+  at::Tensor result = at::empty({rois.size(0), channels, pooled, pooled},
+                                features[0].options(),
+                                at::MemoryFormat::ChannelsLast);
   auto* out = result.mutable_data_ptr<Feature>();
   at::parallel_for(0, rois.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<Sample<Weight>> scratch;
