@@ -164,8 +164,10 @@ class Scene {
     const double wave_length_px = random_.uniform(4, 10) * scale_;
     const bool striped = random_.below(2) == 0;
     for (const Covered& c : covered) {
-      const double x = static_cast<double>(c.pixel % static_cast<size_t>(size_)) - shape.center_x;
-      const double y = static_cast<double>(c.pixel / static_cast<size_t>(size_)) - shape.center_y;
+      const size_t row = c.pixel / static_cast<size_t>(size_);
+      const size_t column = c.pixel % static_cast<size_t>(size_);
+      const double x = static_cast<double>(column) - shape.center_x;
+      const double y = static_cast<double>(row) - shape.center_y;
       const double shade =
           0.18 * (x * std::cos(light) + y * std::sin(light)) / std::max(shape.radius_px, 1.0);
       const double phase =
