@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -105,6 +106,7 @@ TEST_F(LocalStoreTest, readers_of_a_killed_writer_see_whole_objects_only) {
   for (int round = 0; round < 5; ++round) {
     const pid_t writer = ::fork();
     if (writer == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // should this test die, the child goes, too
       for (char c = 'a';; c = c == 'z' ? 'a' : static_cast<char>(c + 1)) {
         if (!put_text(*store_, "k", std::string(kSizeBytes, c))) ::_exit(1);
       }
