@@ -6,6 +6,10 @@
 namespace atl::dataset {
 namespace {
 
+constexpr uint32_t kOrientationTag = 0x0112;
+constexpr uint32_t kShortType = 3;
+constexpr uint64_t kEntryBytes = 12;
+
 // Numbers of a TIFF block in its own byte order; nullopt past the end.
 class TiffReader {
  public:
@@ -30,9 +34,6 @@ class TiffReader {
 }  // namespace
 
 int exif_orientation(std::span<const std::byte> tiff) {
-  constexpr uint32_t kOrientationTag = 0x0112;
-  constexpr uint32_t kShortType = 3;
-  constexpr uint64_t kEntryBytes = 12;
   if (tiff.size() < 8 || tiff[0] != tiff[1]) return 1;
   const char order = static_cast<char>(tiff[0]);
   if (order != 'I' && order != 'M') return 1;

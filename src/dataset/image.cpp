@@ -11,6 +11,8 @@
 namespace atl::dataset {
 namespace {
 
+constexpr std::array<unsigned char, 2> kJpegStart = {0xff, 0xd8};
+
 constexpr std::array<unsigned char, 8> kPngSignature = {
     0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 
@@ -26,7 +28,6 @@ bool begins_with(std::span<const std::byte> file, const std::array<unsigned char
 
 Result<ImageHeader> read_image_header(std::span<const std::byte> file) {
   if (file.empty()) return fail(ErrorCode::kInvalidInput, "empty file");
-  constexpr std::array<unsigned char, 2> kJpegStart = {0xff, 0xd8};
   const auto read = [&]() -> Result<ImageHeader> {
     if (begins_with(file, kJpegStart)) return read_jpeg_header(file);
     if (begins_with(file, kPngSignature)) return read_png_header(file);

@@ -184,13 +184,14 @@ class JpegEncoder {
   unsigned long size_bytes_ = 0;
 };
 
-// "Exif\0\0" and then the TIFF structure.
+constexpr char kExifName[] = {'E', 'x', 'i', 'f', '\0', '\0'};  // the TIFF structure follows
+
 std::span<const std::byte> exif_block(std::span<const std::byte> segment) {
-  constexpr char kName[] = {'E', 'x', 'i', 'f', '\0', '\0'};
-  if (segment.size() < sizeof kName || std::memcmp(segment.data(), kName, sizeof kName) != 0) {
+  if (segment.size() < sizeof kExifName ||
+      std::memcmp(segment.data(), kExifName, sizeof kExifName) != 0) {
     return {};
   }
-  return segment.subspan(sizeof kName);
+  return segment.subspan(sizeof kExifName);
 }
 
 // Frame headers: SOF0 to SOF15, without DHT (c4), JPG (c8) and DAC (cc), which share the range.
