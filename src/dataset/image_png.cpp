@@ -14,6 +14,9 @@
 namespace atl::dataset {
 namespace {
 
+// Signature 8, then chunks of: length 4, name 4, data, checksum 4. IHDR comes first, 13 bytes of data.
+constexpr size_t kFirstChunkEnd = 8 + 12 + 13;
+
 class PngDecoder {
  public:
   explicit PngDecoder(std::span<const std::byte> file) : rest_(file) {}
@@ -94,9 +97,6 @@ Result<ImageHeader> read_png_header(std::span<const std::byte> file) {
   const auto named = [&](size_t at, const char* name) {
     return std::memcmp(file.data() + at, name, 4) == 0;
   };
-  // Signature 8, then chunks of: length 4, name 4, data, checksum 4. IHDR comes first, with 13
-  // bytes.
-  constexpr size_t kFirstChunkEnd = 8 + 12 + 13;
   if (file.size() < kFirstChunkEnd) return fail(ErrorCode::kInvalidInput, "PNG: truncated");
   if (number(8) != 13 || !named(12, "IHDR")) {
     return fail(ErrorCode::kInvalidInput, "PNG: the first chunk is no header");

@@ -48,8 +48,8 @@ ATOLL_SIMD_CLONES void round_to_bytes(const float* __restrict from,
                                       uint8_t* __restrict out) {
   for (size_t i = 0; i < count; ++i) {
     // Never negative, so this rounds to nearest, and unlike lround it vectorises.
-    out[i] = static_cast<uint8_t>(
-        static_cast<int32_t>(from[i] + 0.5F));  // NOLINT(bugprone-incorrect-roundings)
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
+    out[i] = static_cast<uint8_t>(static_cast<int32_t>(from[i] + 0.5F));
   }
 }
 
