@@ -1,9 +1,8 @@
-// How long do the operations of Mask R-CNN take on the CPU? Reads no files; prints one JSON line of
-// milliseconds (the median of the repetitions). ops_compare.py runs the same cases with torchvision.
+// How long do the operations of Mask R-CNN take on the CPU? Prints one JSON line: the fastest of the
+// repetitions of each, in milliseconds. ops.py runs it beside torchvision.
 //
-// The case: features of an FPN for two images of 320 x 544 px, 256 channels, 512 boxes for the box
-// head (7 x 7) and 128 for the mask head (14 x 14) of each image, drawn by the same keyed generator
-// in both programs.
+// Features of an FPN for two images of 320 x 544 px, 256 channels; 512 boxes an image for the box head
+// (7 x 7) and 128 for the mask head (14 x 14).
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
@@ -13,7 +12,6 @@
 #include <cstdlib>
 #include <functional>
 #include <iostream>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -30,7 +28,7 @@ constexpr int64_t kImages = 2;
 constexpr int64_t kChannels = 256;
 const std::vector<double> kScales = {1.0 / 4, 1.0 / 8, 1.0 / 16, 1.0 / 32};
 
-double median_ms(int repetitions, const std::function<void()>& body) {
+double fastest_ms(int repetitions, const std::function<void()>& body) {
   body();
   std::vector<double> times;
   for (int i = 0; i < repetitions; ++i) {
@@ -74,7 +72,7 @@ double roi_align_ms(int64_t rois_an_image, int64_t pooled_size, int repetitions,
   const Tensor levels = atl::ops::assign_levels(boxes, 2, 5);
   const Tensor gradient = at::randn({boxes.size(0), kChannels, pooled_size, pooled_size})
                               .contiguous(at::MemoryFormat::ChannelsLast);
-  return median_ms(repetitions, [&] {
+  return fastest_ms(repetitions, [&] {
     const Tensor pooled = atl::ops::roi_align(features, rois, levels, kScales, pooled_size, 2);
     if (!backward) return;
     pooled.backward(gradient);
@@ -86,19 +84,19 @@ double batched_nms_ms(int repetitions) {
   const Tensor boxes = random_boxes(4000, 2);
   const Tensor scores = at::rand({4000});
   const Tensor groups = at::arange(4000, at::kLong).remainder(4);
-  return median_ms(repetitions, [&] { atl::ops::batched_nms(boxes, scores, groups, 0.7); });
+  return fastest_ms(repetitions, [&] { atl::ops::batched_nms(boxes, scores, groups, 0.7); });
 }
 
 double match_boxes_ms(int repetitions) {
   const Tensor truth = random_boxes(20, 3), anchors = random_boxes(50'000, 4);
-  return median_ms(repetitions, [&] { atl::ops::match_boxes(truth, anchors, 0.7, 0.3, true); });
+  return fastest_ms(repetitions, [&] { atl::ops::match_boxes(truth, anchors, 0.7, 0.3, true); });
 }
 
 double paste_masks_ms(int repetitions) {
   const Tensor boxes = random_boxes(100, 5);
   const Tensor coarse = at::rand({100, 1, 4, 4});
   const Tensor masks = at::upsample_bilinear2d(coarse, {28, 28}, false).squeeze(1).contiguous();
-  return median_ms(repetitions, [&] { atl::ops::paste_masks(masks, boxes, kHeight, kWidth); });
+  return fastest_ms(repetitions, [&] { atl::ops::paste_masks(masks, boxes, kHeight, kWidth); });
 }
 
 double mask_targets_ms(int repetitions) {
@@ -108,7 +106,7 @@ double mask_targets_ms(int repetitions) {
       at::full({40}, half, at::kInt), at::arange(0, 41, 2, at::kLong), kHeight, kWidth};
   const Tensor boxes = random_boxes(128, 6);
   const Tensor index = at::arange(128, at::kLong).remainder(20);
-  return median_ms(repetitions, [&] { atl::ops::mask_targets(runs, boxes, index, 28); });
+  return fastest_ms(repetitions, [&] { atl::ops::mask_targets(runs, boxes, index, 28); });
 }
 
 }  // namespace

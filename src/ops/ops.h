@@ -54,7 +54,8 @@ inline constexpr int64_t kBetweenThresholds = -2;
 // torchvision's Matcher fused with box_iou: for each candidate the index of its best ground truth
 // (the first of equals), or kBelowLowThreshold / kBetweenThresholds. allow_low_quality: every
 // candidate that is, for some ground truth, a best one (ties included) keeps its own best ground
-// truth. The (G, A) IoU matrix is never held. ground_truth (G, 4), G may be 0; candidates (A, 4) ->
+// truth. Two empty boxes (IoU 0 / 0) count as no overlap. The (G, A) IoU matrix is never held.
+// ground_truth (G, 4), G may be 0; candidates (A, 4) ->
 // (A,) int64.
 at::Tensor match_boxes(const at::Tensor& ground_truth,
                        const at::Tensor& candidates,
