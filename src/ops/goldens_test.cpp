@@ -25,14 +25,14 @@ std::vector<Tensor> golden_features() {
 
 class RoiAlignGolden : public testing::TestWithParam<std::tuple<const char*, int64_t, bool>> {};
 
-TEST_P(RoiAlignGolden, the_kernel_gives_torchvisions_values_and_gradients) {
+TEST_P(RoiAlignGolden, the_kernel_gives_torchvisions_values_and_gradients_bit_for_bit) {
   const auto [name, ratio, aligned] = GetParam();
   const std::string prefix = std::string("roi_align/") + name;
   auto features = golden_features();
   for (Tensor& feature : features) feature.requires_grad_();
   const Tensor pooled = roi_align(
       features, golden("roi_align/rois"), golden("roi_align/levels"), kScales, 4, ratio, aligned);
-  EXPECT_TRUE(at::allclose(pooled, golden(prefix), 1e-6, 1e-6));
+  EXPECT_TRUE(at::equal(pooled, golden(prefix)));
   pooled.backward(golden("roi_align/gradient"));
   for (size_t level = 0; level < 2; ++level) {
     EXPECT_TRUE(at::allclose(
@@ -76,17 +76,16 @@ TEST(Goldens, levels_are_torchvisions) {
   EXPECT_TRUE(at::equal(assign_levels(golden("levels/boxes"), 2, 5), golden("levels/expected")));
 }
 
-TEST(Goldens, box_coding_is_torchvisions_to_the_last_bits) {
+TEST(Goldens, box_coding_is_torchvisions_bit_for_bit) {
   const std::vector<std::pair<std::string, BoxWeights>> cases = {{"plain", {1, 1, 1, 1}},
                                                                  {"scaled", {10, 10, 5, 5}}};
   for (const auto& [name, weights] : cases) {
     const Tensor encoded =
         encode_boxes(golden("coder/reference"), golden("coder/proposals"), weights);
-    EXPECT_TRUE(at::allclose(encoded, golden("coder/" + name + "/encoded"), 1e-6, 1e-7));
+    EXPECT_TRUE(at::equal(encoded, golden("coder/" + name + "/encoded")));
     const Tensor decoded = decode_boxes(golden("coder/deltas"), golden("coder/proposals"), weights);
     EXPECT_EQ(decoded.sizes(), at::IntArrayRef({60, 3, 4}));
-    EXPECT_TRUE(
-        at::allclose(decoded, golden("coder/" + name + "/decoded").view({60, 3, 4}), 1e-6, 1e-4));
+    EXPECT_TRUE(at::equal(decoded, golden("coder/" + name + "/decoded").view({60, 3, 4})));
   }
 }
 
@@ -116,12 +115,11 @@ TEST(Goldens, the_same_candidates_match) {
 
 TEST(Goldens, mask_targets_are_what_roi_align_makes_of_the_bitmaps) {
   const MaskRuns runs = {golden("targets/counts").to(at::kInt), golden("targets/offsets"), 40, 52};
-  for (const auto& targets : {&mask_targets, &reference::mask_targets}) {
-    EXPECT_TRUE(at::allclose(targets(runs, golden("targets/boxes"), golden("targets/index"), 14),
-                             golden("targets/expected"),
-                             0,
-                             1e-6));
-  }
+  const Tensor& boxes = golden("targets/boxes");
+  const Tensor& index = golden("targets/index");
+  const Tensor& expected = golden("targets/expected");
+  EXPECT_TRUE(at::equal(mask_targets(runs, boxes, index, 14), expected));
+  EXPECT_TRUE(at::allclose(reference::mask_targets(runs, boxes, index, 14), expected, 0, 1e-6));
 }
 
 TEST(Goldens, pasted_masks_are_equal_to_the_pixel) {

@@ -1,5 +1,6 @@
 // Plain tensor code for any device. Each function follows the named torchvision operation step by
-// step in float32, so that the fast kernels can be held against it to the last bit.
+// step in float32: indices, matches and pasted pixels are torchvision's exactly; RoIAlign and the
+// mask targets add in another order and so agree up to rounding.
 //
 // RoIAlign: R rois, P pooled size, S samples a bin along an axis. Along each axis a sample at v
 // takes cells low and low + 1 with weights 1 - f and f; a sample outside [-1, size] takes nothing.
