@@ -106,7 +106,7 @@ RoiGrid roi_grid(const at::Tensor& rois,
 
 Corners corners(const RoiGrid& grid, const LevelGeometry& level, int64_t pooled_size) {
   const auto max_of = [](const at::Tensor& values) {
-    return std::max<int64_t>(1, values.max().item<double>());
+    return std::max<int64_t>(1, static_cast<int64_t>(values.max().item<double>()));
   };
   const AxisSamples y = axis_samples(
       grid.start_y, grid.bin_y, grid.grid_y, max_of(grid.grid_y), pooled_size, level.height);
