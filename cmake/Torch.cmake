@@ -17,8 +17,11 @@ add_library(torch::c10 SHARED IMPORTED)
 set_target_properties(torch::c10 PROPERTIES IMPORTED_LOCATION ${ATOLL_TORCH_ROOT}/lib/libc10.so)
 add_library(torch::cpu SHARED IMPORTED)
 set_target_properties(torch::cpu PROPERTIES IMPORTED_LOCATION ${ATOLL_TORCH_ROOT}/lib/libtorch_cpu.so)
-target_include_directories(torch::cpu SYSTEM INTERFACE ${ATOLL_TORCH_ROOT}/include
-                           ${ATOLL_TORCH_ROOT}/include/torch/csrc/api/include)
+# Searched last: the wheel brings its own fmt (another version, without its library) and more, which
+# must not hide the system's.
+target_compile_options(torch::cpu INTERFACE
+  "SHELL:-idirafter ${ATOLL_TORCH_ROOT}/include"
+  "SHELL:-idirafter ${ATOLL_TORCH_ROOT}/include/torch/csrc/api/include")
 target_link_libraries(torch::cpu INTERFACE torch::c10)
 # libtorch_cpu.so finds libcudart and libcupti by its own run path; the linker must not look.
 target_link_options(torch::cpu INTERFACE -Wl,--allow-shlib-undefined)

@@ -10,8 +10,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -32,9 +35,9 @@ struct ImageBatch {
 };
 
 struct Target {
-  at::Tensor boxes;    // (G, 4) f32
-  at::Tensor labels;   // (G,) int64, 1..K-1
-  ops::MaskRuns masks; // of the image's size
+  at::Tensor boxes;     // (G, 4) f32
+  at::Tensor labels;    // (G,) int64, 1..K-1
+  ops::MaskRuns masks;  // of the image's size
 };
 
 // Key of the random choices of one step (which anchors and boxes count in the losses).
@@ -67,13 +70,14 @@ struct Parameter {
   std::string name;
   at::Tensor tensor;
   bool trainable = false;
-  bool decay = false;   // false for biases and norms
+  bool decay = false;  // false for biases and norms
 };
 
 class MaskRcnn {
  public:
   // Initialised as torchvision does (kaiming, normal 0.01, …), keyed by (seed, parameter name).
-  MaskRcnn(const ModelConfig& config, at::Device device, uint64_t seed);
+  // Without a seed the weights are zero, for a model that is about to be given others.
+  MaskRcnn(const ModelConfig& config, at::Device device, std::optional<uint64_t> seed);
   ~MaskRcnn();
   MaskRcnn(MaskRcnn&&) noexcept;
 
@@ -88,10 +92,10 @@ class MaskRcnn {
   // Parameters in torchvision's order; tensors are the live ones.
   const std::vector<Parameter>& parameters() const;
   // Parameters and buffers by state-dict name; the live tensors.
-  std::map<std::string, at::Tensor> state() const;
+  const std::map<std::string, at::Tensor>& state() const;
 
-  // Copies the tensors in. kInvalidInput lists every missing, surplus and wrongly shaped tensor (first ten of each).
-  // num_batches_tracked may be missing or surplus.
+  // Copies the tensors in. kInvalidInput lists every missing, surplus and wrongly shaped tensor
+  // (first ten of each). num_batches_tracked may be missing or surplus.
   Result<void> load_state(const std::map<std::string, at::Tensor>& tensors);
 
   // The stages one by one, for parity tests and profiling.
@@ -104,10 +108,10 @@ class MaskRcnn {
 };
 
 struct MaskRcnn::Trace {
-  std::vector<at::Tensor> features;       // P2..P6, (N, C, H_l, W_l)
-  std::vector<at::Tensor> objectness;     // (N, anchors a cell, H_l, W_l)
-  std::vector<at::Tensor> box_deltas;     // (N, 4 * anchors a cell, H_l, W_l)
-  std::vector<at::Tensor> proposals;      // N times (R, 4), inference settings
+  std::vector<at::Tensor> features;    // P2..P6, (N, C, H_l, W_l)
+  std::vector<at::Tensor> objectness;  // (N, anchors a cell, H_l, W_l)
+  std::vector<at::Tensor> box_deltas;  // (N, 4 * anchors a cell, H_l, W_l)
+  std::vector<at::Tensor> proposals;   // N times (R, 4), inference settings
 };
 
 // Boxes to the original image: scaled by original / resized, as torchvision's postprocess.
@@ -115,7 +119,7 @@ void rescale(Detections& detections, ImageBatch::Size resized, ImageBatch::Size 
 
 // Weights with what is needed to use them again.
 struct CategoryMap {
-  std::vector<int64_t> ids;         // label i + 1 is category ids[i]
+  std::vector<int64_t> ids;  // label i + 1 is category ids[i]
   std::vector<std::string> names;
   friend bool operator==(const CategoryMap&, const CategoryMap&) = default;
 };
@@ -123,9 +127,13 @@ struct LoadedModel {
   std::unique_ptr<MaskRcnn> model;
   CategoryMap categories;
 };
-Result<void> save_model(storage::ObjectStore& store, std::string_view key, const MaskRcnn& model,
+Result<void> save_model(storage::ObjectStore& store,
+                        std::string_view key,
+                        const MaskRcnn& model,
                         const CategoryMap& categories);
 // Config and categories come from the file's metadata ("atoll.model", "atoll.categories", JSON).
-Result<LoadedModel> load_model(storage::ObjectStore& store, std::string_view key, at::Device device);
+Result<LoadedModel> load_model(storage::ObjectStore& store,
+                               std::string_view key,
+                               at::Device device);
 
 }  // namespace atl::model

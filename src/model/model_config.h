@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -20,9 +21,10 @@ struct ModelConfig {
   int64_t num_classes = 91;  // background included
 
   // Backbone
-  int backbone_depth = 50;   // 18, 34, 50, 101
-  int64_t stem_width = 64;   // channels of the first stage; 64 is ResNet's own
+  int backbone_depth = 50;  // 18, 34, 50, 101
+  int64_t stem_width = 64;  // channels of the first stage; 64 is ResNet's own
   Norm norm = Norm::kFrozenBatchNorm;
+  double norm_eps = 1e-5;    // torchvision sets 0 for its own COCO_V1 weights
   int trainable_layers = 3;  // 0..5, counted from the last stage
   int64_t fpn_channels = 256;
 

@@ -1,8 +1,10 @@
-// Weight files: the safetensors format (8-byte little-endian header length, JSON header, raw data), read through a
-// mapped file without copying, written atomically. Nothing in such a file can execute.
+// Weight files: the safetensors format (8-byte little-endian header length, JSON header, raw data),
+// read through a mapped file without copying, written atomically. Nothing in such a file can
+// execute.
 //
 // Everything is checked before a tensor is made: header size, JSON, dtypes, shapes, that the data
-// ranges lie inside the file, do not overlap and leave no gap. Errors: kCorrupt, with the tensor named.
+// ranges lie inside the file, do not overlap and leave no gap. Errors: kCorrupt, with the tensor
+// named.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,7 +20,8 @@ namespace atl::model {
 
 struct TensorFile {
   std::map<std::string, std::string> metadata;
-  std::map<std::string, at::Tensor> tensors;  // views of the mapping, kept alive by the tensors; read only
+  std::map<std::string, at::Tensor>
+      tensors;  // views of the mapping, kept alive by the tensors; read only
 };
 
 Result<TensorFile> parse_safetensors(storage::Blob bytes, std::string_view name);

@@ -1,0 +1,102 @@
+#include "model/safetensors.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "model/safetensors_header.h"
+
+namespace atl::model {
+namespace {
+
+using Name = std::pair<const char*, at::ScalarType>;
+constexpr std::array<Name, 10> kTypes = {{{"F64", at::kDouble},
+                                          {"F32", at::kFloat},
+                                          {"F16", at::kHalf},
+                                          {"BF16", at::kBFloat16},
+                                          {"I64", at::kLong},
+                                          {"I32", at::kInt},
+                                          {"I16", at::kShort},
+                                          {"I8", at::kChar},
+                                          {"U8", at::kByte},
+                                          {"BOOL", at::kBool}}};
+
+at::ScalarType type_of(std::string_view dtype) {
+  for (const auto& [name, type] : kTypes) {
+    if (dtype == name) return type;
+  }
+  TORCH_CHECK(false, "safetensors: dtype ", dtype);
+}
+
+std::optional<std::string> name_of(at::ScalarType wanted) {
+  for (const auto& [name, type] : kTypes) {
+    if (type == wanted) return name;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<TensorFile> parse_safetensors(storage::Blob bytes, std::string_view name) {
+  auto header = ATOLL_TRY(parse_safetensors_header(bytes.bytes(), name));
+  TensorFile file;
+  file.metadata = std::move(header.metadata);
+  for (const auto& [tensor, entry] : header.tensors) {
+    const auto options = at::TensorOptions().dtype(type_of(entry.dtype));
+    // Read only by contract: the mapping is private to readers, and nothing here writes to it.
+    auto* const data = const_cast<std::byte*>(bytes.bytes().data() + entry.begin);
+    at::Tensor view = at::from_blob(
+        data, entry.shape, [bytes](void*) {}, options, at::Device(at::kCPU));
+    // Data that another writer left unaligned cannot be read in place.
+    const auto alignment = static_cast<uintptr_t>(view.element_size());
+    if (reinterpret_cast<uintptr_t>(data) % alignment != 0) {
+      view = at::empty(entry.shape, options);
+      std::copy_n(bytes.bytes().data() + entry.begin,
+                  entry.size_bytes,
+                  static_cast<std::byte*>(view.mutable_data_ptr()));
+    }
+    file.tensors.emplace(tensor, std::move(view));
+  }
+  return file;
+}
+
+Result<TensorFile> read_safetensors(storage::ObjectStore& store, std::string_view key) {
+  return parse_safetensors(ATOLL_TRY(store.get(key)), fmt::format("{}/{}", store.uri(), key));
+}
+
+Result<void> write_safetensors(storage::ObjectStore& store,
+                               std::string_view key,
+                               const std::map<std::string, at::Tensor>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
+  SafetensorsHeader header;
+  header.metadata = metadata;
+  std::vector<at::Tensor> data;
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    auto dtype = name_of(tensor.scalar_type());
+    if (!dtype) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("{}: tensor {}: dtype {} cannot be stored",
+                              key,
+                              name,
+                              at::toString(tensor.scalar_type())));
+    }
+    data.push_back(tensor.detach().cpu().contiguous());
+    const uint64_t size = data.back().nbytes();
+    header.tensors.emplace(name, SafetensorsEntry{*dtype, tensor.sizes().vec(), offset, size});
+    offset += size;
+  }
+  const std::string head = make_safetensors_header(header);
+  std::vector<std::span<const std::byte>> parts;
+  parts.push_back(std::as_bytes(std::span(head)));
+  for (const at::Tensor& tensor : data) {
+    parts.emplace_back(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes());
+  }
+  return store.put(key, parts);
+}
+
+}  // namespace atl::model
