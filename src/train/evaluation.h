@@ -1,0 +1,58 @@
+// Runs a model over a split and scores it with eval/, image by image: nothing but the records of
+// the detections is kept.
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "eval/eval.h"
+#include "model/mask_rcnn.h"
+#include "storage/storage.h"
+#include "trace/trace.h"
+#include "train/split.h"
+#include "train/train.h"
+
+namespace atl::train {
+
+struct EvaluationSettings {
+  int threads = 0;    // of loading and matching; 0: all available
+  int64_t batch = 1;  // images at a time
+  int batches_ahead = 4;
+  int64_t max_bad_images = 10;
+};
+
+struct EvaluationResult {
+  eval::Evaluation evaluation;
+  std::string predictions;              // predictions.json, COCO results format
+  std::vector<std::string> bad_images;  // count as images without detections
+};
+
+// kCancelled when stopped.
+Result<EvaluationResult> evaluate(model::MaskRcnn& model,
+                                  const model::CategoryMap& categories,
+                                  Split& split,
+                                  const EvaluationSettings& settings,
+                                  const Console& console,
+                                  const std::stop_token& stop,
+                                  trace::Tracer* tracer);
+
+// The tables, line by line.
+void print_tables(const eval::Evaluation& evaluation, const Console& console);
+
+// "bbox AP 0.412, segm AP 0.388".
+std::string headline(const eval::Evaluation& evaluation);
+// What the best model is chosen by: mask AP.
+double main_ap(const eval::Evaluation& evaluation);
+
+Result<void> write_evaluation(storage::ObjectStore& store, const EvaluationResult& result);
+
+// The first `count` pictures of the split with what the model sees in them, under pictures/.
+Result<void> write_pictures(model::MaskRcnn& model,
+                            const model::CategoryMap& categories,
+                            Split& split,
+                            size_t count,
+                            storage::ObjectStore& store);
+
+}  // namespace atl::train

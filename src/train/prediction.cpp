@@ -1,0 +1,186 @@
+// atoll predict: each picture on its own, in the order given.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "dataset/image.h"
+#include "train/detection_records.h"
+#include "train/device.h"
+#include "train/library_exceptions.h"
+#include "train/train.h"
+
+namespace atl::train {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Input {
+  std::shared_ptr<storage::ObjectStore> store;
+  std::string key;
+  std::string name;  // for people
+};
+
+bool is_picture_name(std::string_view key) {
+  std::string extension(key.substr(std::min(key.rfind('.'), key.size())));
+  std::ranges::transform(extension, extension.begin(), [](unsigned char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  });
+  static constexpr std::array<std::string_view, 3> kExtensions = {".jpg", ".jpeg", ".png"};
+  return std::ranges::find(kExtensions, extension) != kExtensions.end();
+}
+
+// A file is itself; anything else is taken for a directory, whose pictures count, at any depth.
+Result<void> add_inputs(const std::string& uri, std::vector<Input>& inputs) {
+  if (auto location = storage::open_location(uri); location && !uri.ends_with('/')) {
+    const auto info = location->store->head(location->key);
+    if (info) {
+      inputs.push_back({std::move(location->store), location->key, uri});
+      return {};
+    }
+  }
+  std::shared_ptr<storage::ObjectStore> store = ATOLL_TRY(storage::open_store(uri));
+  const size_t before = inputs.size();
+  ATOLL_TRY(store->list("", [&](const storage::ObjectInfo& info) {
+    if (is_picture_name(info.key)) {
+      inputs.push_back({store, info.key, fmt::format("{}/{}", store->uri(), info.key)});
+    }
+    return true;
+  }));
+  if (inputs.size() == before) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{}: no such picture, and no directory with pictures in it", uri),
+                "name .jpg or .png files, or directories of them");
+  }
+  return {};
+}
+
+// "dir/a.jpg" -> "a.jpg"; a second one of that name gets "a-2.jpg".
+std::string picture_key(const std::string& key, std::set<std::string>& taken) {
+  const std::string stem = std::filesystem::path(key).stem().string();
+  std::string name = fmt::format("pictures/{}.jpg", stem);
+  for (int copy = 2; !taken.insert(name).second; ++copy) {
+    name = fmt::format("pictures/{}-{}.jpg", stem, copy);
+  }
+  return name;
+}
+
+class Prediction {
+ public:
+  Prediction(const PredictOptions& options, const Console& console)
+      : options_(options), console_(console) {}
+
+  Result<void> prepare();
+  Result<void> run(const std::stop_token& stop);
+
+ private:
+  Result<void> predict(int64_t id, const Input& input);
+  Result<void> write_results();
+
+  const PredictOptions& options_;
+  const Console& console_;
+  std::unique_ptr<storage::ObjectStore> out_;
+  std::vector<Input> inputs_;
+  model::LoadedModel loaded_;
+  std::vector<eval::Detection> records_;
+  Json images_ = Json::array();
+  std::set<std::string> taken_;
+  int64_t bad_images_ = 0;
+};
+
+Result<void> Prediction::prepare() {
+  configure_torch(options_.threads);
+  for (const auto& input : options_.inputs) ATOLL_TRY(add_inputs(input, inputs_));
+  if (inputs_.empty()) {
+    return fail(ErrorCode::kInvalidInput, "no pictures are named", "name files or directories");
+  }
+  out_ = ATOLL_TRY(storage::open_store(options_.out, true));
+  const at::Device device = ATOLL_TRY(choose_device(options_.device));
+  const auto location = ATOLL_TRY(storage::open_location(options_.weights));
+  loaded_ = ATOLL_TRY(model::load_model(*location.store, location.key, device));
+  return {};
+}
+
+Result<void> Prediction::run(const std::stop_token& stop) {
+  Progress progress{.phase = "predict", .total = static_cast<int64_t>(inputs_.size())};
+  const auto begin = trace::Clock::now();
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (stop.stop_requested()) break;
+    // Ids count from 1, as COCO's do; images.json says whose is which.
+    ATOLL_TRY(predict(static_cast<int64_t>(i) + 1, inputs_[i]));
+    const double seconds = std::chrono::duration<double>(trace::Clock::now() - begin).count();
+    progress.done = static_cast<int64_t>(i) + 1;
+    progress.images_per_s = static_cast<double>(progress.done) / std::max(seconds, 1e-9);
+    progress.seconds_left =
+        static_cast<double>(progress.total - progress.done) / progress.images_per_s;
+    if (console_.progress) console_.progress(progress);
+  }
+  ATOLL_TRY(write_results());
+  if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the prediction was stopped");
+  if (bad_images_ == static_cast<int64_t>(inputs_.size())) {
+    return fail(ErrorCode::kInvalidInput, "none of the pictures could be read");
+  }
+  if (console_.line) {
+    console_.line(fmt::format("{} pictures, {} objects, {} pictures skipped; all in {}",
+                              inputs_.size() - static_cast<size_t>(bad_images_),
+                              records_.size(),
+                              bad_images_,
+                              out_->uri()));
+  }
+  return {};
+}
+
+Result<void> Prediction::predict(int64_t id, const Input& input) {
+  auto file = input.store->get(input.key);
+  auto picture = file ? dataset::decode_image(file->bytes()) : tl::unexpected(file.error());
+  if (!picture) {
+    ++bad_images_;
+    if (console_.line) {
+      console_.line(fmt::format("skipped: {}: {}", input.name, picture.error().to_string()));
+    }
+    return {};
+  }
+  auto records = detect_picture(*loaded_.model, loaded_.categories, *picture, id);
+  draw_records(*picture, records, loaded_.categories, options_.score_threshold);
+  const auto jpeg = ATOLL_TRY(dataset::encode_jpeg(*picture));
+  const std::span<const std::byte> part(jpeg);
+  const std::string key = picture_key(input.key, taken_);
+  ATOLL_TRY(out_->put(key, std::span(&part, 1)));
+  images_.push_back({{"id", id},
+                     {"file_name", input.name},
+                     {"width", picture->width},
+                     {"height", picture->height},
+                     {"picture", key}});
+  std::ranges::move(records, std::back_inserter(records_));
+  return {};
+}
+
+Result<void> Prediction::write_results() {
+  Json categories = Json::array();
+  for (size_t i = 0; i < loaded_.categories.ids.size(); ++i) {
+    categories.push_back(
+        {{"id", loaded_.categories.ids[i]}, {"name", loaded_.categories.names[i]}});
+  }
+  const Json json = {{"images", images_}, {"categories", categories}};
+  ATOLL_TRY(storage::put_text(
+      *out_, "images.json", json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n'));
+  return storage::put_text(*out_, "predictions.json", eval::results_to_json(records_));
+}
+
+}  // namespace
+
+Result<void> run_prediction(const PredictOptions& options,
+                            const Console& console,
+                            std::stop_token stop) {
+  return without_exceptions("prediction", [&]() -> Result<void> {
+    Prediction prediction(options, console);
+    ATOLL_TRY(prediction.prepare());
+    return prediction.run(stop);
+  });
+}
+
+}  // namespace atl::train
