@@ -54,6 +54,7 @@ std::string to_json(const RunState& state, uint64_t sum) {
                      {"best_step", state.best_step},
                      {"bad_steps", state.bad_steps},
                      {"bad_images", state.bad_images},
+                     {"train_images", state.train_images},
                      {"config", state.config},
                      {"category_ids", state.categories.ids},
                      {"category_names", state.categories.names},
@@ -82,6 +83,7 @@ Result<RunState> from_json(std::string_view key, const std::string& text, std::s
     json.at("best_step").get_to(state.best_step);
     json.at("bad_steps").get_to(state.bad_steps);
     json.at("bad_images").get_to(state.bad_images);
+    json.at("train_images").get_to(state.train_images);
     json.at("config").get_to(state.config);
     json.at("category_ids").get_to(state.categories.ids);
     json.at("category_names").get_to(state.categories.names);

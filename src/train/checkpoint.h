@@ -31,7 +31,8 @@ struct RunState {
   int64_t best_step = -1;
   int64_t bad_steps = 0;  // NaN or Inf losses in a row, up to here
   std::vector<std::string> bad_images;
-  std::string config;  // config.toml
+  int64_t train_images = 0;  // that take part
+  std::string config;        // config.toml
   model::CategoryMap categories;
 };
 

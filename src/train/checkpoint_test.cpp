@@ -21,6 +21,7 @@ RunState state_at(int64_t step) {
   state.best_step = 2;
   state.bad_steps = 1;
   state.bad_images = {"a\xff.jpg: cut", "b.jpg: not an image"};
+  state.train_images = 1000;
   state.config = "preset = \"tiny\"\n";
   state.categories = {{0, 7}, {"dog", "cät"}};
   return state;
@@ -64,6 +65,7 @@ TEST(Checkpoint, comes_back_as_it_was) {
   EXPECT_EQ(read->state.bad_images.size(), 2U);
   EXPECT_EQ(read->state.bad_images[1], "b.jpg: not an image");
   EXPECT_EQ(read->state.categories, state_at(40).categories);
+  EXPECT_EQ(read->state.train_images, 1000);
   EXPECT_EQ(read->state.config, state_at(40).config);
   const auto model = with_prefix_removed(read->tensors, "model");
   ASSERT_EQ(model.size(), 2U);

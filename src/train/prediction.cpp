@@ -9,6 +9,7 @@
 #include <set>
 
 #include "dataset/image.h"
+#include "trace/trace.h"
 #include "train/detection_records.h"
 #include "train/device.h"
 #include "train/library_exceptions.h"

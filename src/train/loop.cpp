@@ -1,0 +1,257 @@
+// The training loop. A step is: micro-batches from the loader, forward and backward pass of each,
+// one update.
+//
+// The order of events at a step s makes a resumed run repeat exactly what an uninterrupted one
+// does: step, metrics line, checkpoint (which records the length of metrics.jsonl), evaluation. A
+// run that is killed in the evaluation finds its checkpoint at s and, since evaluations are due at
+// the loop's head, does it again.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "train/batch_tensors.h"
+#include "train/library_exceptions.h"
+#include "train/training_run.h"
+
+namespace atl::train {
+namespace {
+
+constexpr size_t kPictures = 8;
+constexpr double kSmoothing = 0.9;  // of the time left; the last ten steps or so
+
+double seconds_between(trace::Clock::time_point begin, trace::Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+}  // namespace
+
+Result<TrainResult> TrainingRun::run() {
+  while (state_.step < steps_) {
+    if (evaluation_due()) {
+      auto result = evaluate_now();
+      if (!result && result.error().code == ErrorCode::kCancelled) {
+        return TrainResult{.steps = state_.step, .stopped = true};
+      }
+      ATOLL_TRY(std::move(result));
+    }
+    if (!stop_.stop_requested()) ATOLL_TRY(train_step());
+    const bool stopping = stop_.stop_requested();
+    if (stopping || checkpoint_due()) checkpoint();
+    if (stopping) {
+      say(fmt::format(
+          "stopped after step {} of {}; the same command goes on", state_.step, steps_));
+      return TrainResult{.steps = state_.step, .stopped = true};
+    }
+  }
+  return finish();
+}
+
+Result<void> TrainingRun::train_step() {
+  const auto begin = trace::Clock::now();
+  const trace::Span span(&tracer_, "step", state_.step);
+  std::vector<int64_t> images;
+  double waited_s = 0;
+  trainer_->begin_step(state_.step);
+  ATOLL_TRY(feed_trainer(images, waited_s));
+  const StepResult result = trainer_->finish_step();
+  state_.epoch = state_.step * config_.train.accumulation / sampler_->batches_per_epoch();
+  ++state_.step;
+  report_step(result, images.size(), seconds_between(begin, trace::Clock::now()), waited_s);
+  note_bad_images(loader_->bad_images());
+  if (result.updated) {
+    state_.bad_steps = 0;
+    return {};
+  }
+  return handle_skipped_step(result, images);
+}
+
+// All micro-batches of the step. The loader leaves out a batch of which no image could be read, so
+// what comes may belong to a later step.
+Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices, double& waited_s) {
+  const int64_t last = (state_.step + 1) * config_.train.accumulation - 1;
+  for (bool more = true; more;) {
+    if (!pending_) {
+      const auto begin = trace::Clock::now();
+      const trace::Span span(&tracer_, "wait for data", state_.step);
+      pending_ = ATOLL_TRY(loader_->next());
+      waited_s += seconds_between(begin, trace::Clock::now());
+    }
+    if (!pending_ || pending_->step > last) return {};
+    more = pending_->step < last;
+    for (const auto& sample : pending_->samples) image_indices.push_back(sample.image_index);
+    trainer_->accumulate(
+        to_tensors(*std::exchange(pending_, std::nullopt), trainer_->model().device()));
+  }
+  return {};
+}
+
+Result<void> TrainingRun::handle_skipped_step(const StepResult& result,
+                                              const std::vector<int64_t>& image_indices) {
+  ++state_.bad_steps;
+  std::vector<std::string_view> names;
+  for (const int64_t index : image_indices) {
+    names.push_back(data_->dataset.images()[static_cast<size_t>(index)].file_name);
+  }
+  if (names.empty()) {
+    say(fmt::format("step {} skipped: none of its images could be read", state_.step));
+  } else {
+    say(fmt::format("step {} skipped: loss {:g}, gradient norm {:g}; images: {}",
+                    state_.step,
+                    result.loss,
+                    result.gradient_norm,
+                    fmt::join(names, ", ")));
+  }
+  if (state_.bad_steps < config_.train.max_bad_steps) return {};
+  return fail(ErrorCode::kInternal,
+              fmt::format("{} steps in a row were skipped, up to step {}: the training diverges",
+                          state_.bad_steps,
+                          state_.step),
+              "lower train.learning_rate or set train.clip_norm; if it is always the same images, "
+              "look at those");
+}
+
+void TrainingRun::report_step(const StepResult& result,
+                              size_t images,
+                              double seconds,
+                              double waited_s) {
+  const double share = seconds > 0 ? waited_s / seconds : 0;
+  const double rate = seconds > 0 ? static_cast<double>(images) / seconds : 0;
+  metrics_->add(StepMetrics{.step = state_.step,
+                            .epoch = state_.epoch,
+                            .learning_rate = result.learning_rate,
+                            .loss = result.loss,
+                            .losses = result.losses,
+                            .images_per_s = rate,
+                            .data_wait_share = share,
+                            .gradient_norm = result.gradient_norm,
+                            .skipped = !result.updated});
+  warn_once_if_failed(metrics_->flush_sometimes(), "metrics.jsonl");
+  tracer_.counter("images_per_s", rate);
+  tracer_.counter("loss", result.loss);
+  if (steps_here_++ == 0) {
+    say(fmt::format("first step done {:.1f} s after the start",
+                    seconds_between(began_, trace::Clock::now())));
+    step_seconds_ = seconds;
+  }
+  step_seconds_ = kSmoothing * step_seconds_ + (1 - kSmoothing) * seconds;
+  if (!console_.progress) return;
+  console_.progress({.phase = "train",
+                     .done = state_.step,
+                     .total = steps_,
+                     .images_per_s = rate,
+                     .data_wait_share = share,
+                     .loss = result.loss,
+                     .seconds_left = step_seconds_ * static_cast<double>(steps_ - state_.step)});
+}
+
+void TrainingRun::note_bad_images(const std::vector<std::string>& bad_images) {
+  for (const auto& bad : bad_images) {
+    if (std::ranges::find(state_.bad_images, bad) != state_.bad_images.end()) continue;
+    state_.bad_images.push_back(bad);
+    say("skipped: " + bad);
+  }
+}
+
+bool TrainingRun::evaluation_due() const {
+  const int64_t every = config_.train.eval_every;
+  return validation_ && every > 0 && state_.step > 0 && state_.step < steps_ &&
+         state_.step % every == 0;
+}
+
+bool TrainingRun::checkpoint_due() const {
+  return state_.step == steps_ || state_.step % config_.train.checkpoint_every == 0 ||
+         evaluation_due();
+}
+
+// A checkpoint that cannot be written costs no more than itself: the one before stays whole.
+void TrainingRun::checkpoint() {
+  const trace::Span span(&tracer_, "checkpoint", state_.step);
+  warn_once_if_failed(metrics_->flush(), "metrics.jsonl");
+  state_.metrics_bytes = metrics_->bytes();
+  const auto written = write_checkpoint(*out_, state_, trainer_->state());
+  if (!written) {
+    say(fmt::format("warning: checkpoint at step {}: {}; {}",
+                    state_.step,
+                    written.error().to_string(),
+                    last_good_checkpoint_ < 0
+                        ? "there is none yet"
+                        : fmt::format("the last good one is at step {}", last_good_checkpoint_)));
+    return;
+  }
+  last_good_checkpoint_ = state_.step;
+  write_failed_ = false;
+  warn_once_if_failed(prune_checkpoints(*out_, config_.train.keep_checkpoints, state_.best_step),
+                      "removing old checkpoints");
+}
+
+Result<EvaluationResult> TrainingRun::evaluate_now() {
+  const trace::Span span(&tracer_, "evaluate", state_.step);
+  auto& model = trainer_->model();
+  const WeightAverage::InPlace averaged(trainer_->average());
+  const EvaluationSettings settings{
+      .threads = config_.data.threads,
+      .batch = std::max<int64_t>(1, config_.train.global_batch / config_.train.accumulation),
+      .batches_ahead = config_.data.batches_ahead,
+      .max_bad_images = config_.data.max_bad_images};
+  auto result = ATOLL_TRY_CONTEXT(
+      train::evaluate(model, state_.categories, *validation_, settings, console_, stop_, &tracer_),
+      "evaluation");
+  for (const auto& bad : result.bad_images) say("skipped: " + bad);
+  metrics_->add(state_.step, result.evaluation);
+  const double ap = main_ap(result.evaluation);
+  say(fmt::format("step {}: {}", state_.step, headline(result.evaluation)));
+  if (ap > state_.best_ap) {
+    state_.best_ap = ap;
+    state_.best_step = state_.step;
+    if (config_.train.eval_every > 0) {
+      warn_once_if_failed(model::save_model(*out_, "best.safetensors", model, state_.categories),
+                          "best.safetensors");
+    }
+  }
+  return result;
+}
+
+Result<TrainResult> TrainingRun::finish() {
+  auto& model = trainer_->model();
+  {
+    const WeightAverage::InPlace averaged(trainer_->average());
+    ATOLL_TRY_CONTEXT(model::save_model(*out_, "model.safetensors", model, state_.categories),
+                      "writing the model");
+  }
+  TrainResult result{.steps = state_.step};
+  if (validation_) {
+    const auto evaluation = evaluate_now();
+    if (!evaluation) {
+      if (evaluation.error().code != ErrorCode::kCancelled)
+        return tl::unexpected(evaluation.error());
+      result.stopped = true;
+      return result;
+    }
+    print_tables(evaluation->evaluation, console_);
+    ATOLL_TRY(write_evaluation(*out_, *evaluation));
+    result.eval_json = evaluation->evaluation.to_json();
+    const trace::Span span(&tracer_, "draw pictures");
+    const WeightAverage::InPlace averaged(trainer_->average());
+    ATOLL_TRY(write_pictures(model, state_.categories, *validation_, kPictures, *out_));
+  }
+  ATOLL_TRY_CONTEXT(metrics_->flush(), "writing the metrics");
+  say(fmt::format("done: {} steps; everything is in {}", state_.step, out_->uri()));
+  return result;
+}
+
+Result<TrainResult> run_training(const RunConfig& config,
+                                 bool override_options,
+                                 const Console& console,
+                                 std::stop_token stop) {
+  return without_exceptions("training", [&]() -> Result<TrainResult> {
+    TrainingRun run(config, override_options, console, std::move(stop));
+    ATOLL_TRY(run.prepare());
+    auto result = without_exceptions("training", [&] { return run.run(); });
+    run.write_trace();
+    return result;
+  });
+}
+
+}  // namespace atl::train

@@ -1,0 +1,212 @@
+#include "train/training_run.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/parallel.h"
+#include "train/device.h"
+#include "train/initial_weights.h"
+
+namespace atl::train {
+namespace {
+
+constexpr int64_t kDefaultEpochs = 12;  // COCO's "1x"
+constexpr int kSizeDivisor_px = 32;     // the coarsest pyramid level that is not pooled
+
+dataset::LoaderOptions loader_options(const RunConfig& config) {
+  dataset::LoaderOptions options;
+  options.min_size_px = config.model.min_size_px;
+  options.max_size_px = config.model.max_size_px;
+  options.size_divisor = kSizeDivisor_px;
+  options.flip_probability = config.data.flip_probability;
+  options.seed = config.train.seed;
+  options.mean = config.model.image_mean;
+  options.standard_deviation = config.model.image_std;
+  options.threads = config.data.threads > 0 ? config.data.threads : available_cpus();
+  options.batches_ahead = config.data.batches_ahead;
+  options.max_bad_images = config.data.max_bad_images;
+  return options;
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(const RunConfig& config,
+                         bool override_options,
+                         const Console& console,
+                         std::stop_token stop)
+    : config_(config),
+      override_options_(override_options),
+      console_(console),
+      stop_(std::move(stop)) {}
+
+Result<void> TrainingRun::prepare() {
+  const trace::Span span(&tracer_, "prepare");
+  tracer_.name_thread("training");
+  configure_torch(config_.threads);
+  if (config_.out.empty()) {
+    return fail(ErrorCode::kInvalidInput, "no output directory is named", "give --out DIR");
+  }
+  out_ = ATOLL_TRY_CONTEXT(storage::open_store(config_.out, true), "the output directory");
+  ATOLL_TRY(open_data());
+  ATOLL_TRY(make_trainer());
+  ATOLL_TRY(resume_or_start());
+  ATOLL_TRY(storage::put_text(*out_, "config.toml", to_toml(config_)));
+  metrics_ = ATOLL_TRY(Metrics::open(*out_, state_.metrics_bytes, state_.step));
+  make_loader();
+  return {};
+}
+
+Result<void> TrainingRun::open_data() {
+  const trace::Span span(&tracer_, "read annotations");
+  const auto& data = config_.data;
+  data_ = ATOLL_TRY(open_split({.path = data.path,
+                                .split = dataset::Split::kTrain,
+                                .annotations = data.train_annotations,
+                                .images = data.train_images,
+                                .limit_images = data.limit_images,
+                                .keep_empty = data.keep_empty}));
+  // Whether there is a validation split is the data's business; a broken one is an error.
+  const bool named = !data.val_annotations.empty();
+  const bool found = named || dataset::find_split(*data_->store, dataset::Split::kVal).has_value();
+  if (found) {
+    validation_ = ATOLL_TRY(open_split({.path = data.path,
+                                        .split = dataset::Split::kVal,
+                                        .annotations = data.val_annotations,
+                                        .images = data.val_images,
+                                        .limit_images = data.limit_images}));
+    ATOLL_TRY(check_categories(categories_of(data_->dataset), *validation_, data_->name()));
+  } else {
+    say("no validation split was found: the run ends without an evaluation");
+  }
+  sampler_.emplace(
+      data_->sizes(),
+      dataset::SamplerOptions{
+          .seed = config_.train.seed,
+          .global_batch = static_cast<int>(config_.train.global_batch / config_.train.accumulation),
+          .group_by_aspect = data.group_by_aspect});
+  const int64_t steps_per_epoch =
+      (sampler_->batches_per_epoch() + config_.train.accumulation - 1) / config_.train.accumulation;
+  steps_ = config_.train.steps > 0 ? config_.train.steps : kDefaultEpochs * steps_per_epoch;
+  say(fmt::format("data: {} training images, {} for validation, {} categories",
+                  data_->images.size(),
+                  validation_ ? validation_->images.size() : 0,
+                  data_->dataset.categories().size()));
+  return {};
+}
+
+Result<void> TrainingRun::make_trainer() {
+  const trace::Span span(&tracer_, "make the model");
+  const at::Device device = ATOLL_TRY(choose_device(config_.device));
+  model::ModelConfig model = config_.model;
+  model.num_classes = static_cast<int64_t>(data_->dataset.categories().size()) + 1;
+  trainer_ = std::make_unique<Trainer>(config_, model, device, steps_, &tracer_);
+  say(fmt::format(
+      "model: {} on {} with {} threads", config_.preset, device.str(), at::get_num_threads()));
+  say(fmt::format("{} steps of {} images; {}",
+                  steps_,
+                  config_.train.global_batch,
+                  trainer_->schedule().describe()));
+  return {};
+}
+
+Result<void> TrainingRun::resume_or_start() {
+  auto found = ATOLL_TRY_CONTEXT(newest_checkpoint(*out_), "looking for a checkpoint");
+  for (const auto& damaged : found.damaged) {
+    say(fmt::format("passed over a damaged checkpoint: {}", damaged));
+  }
+  if (found.checkpoint) return resume(*std::move(found.checkpoint));
+  if (!config_.weights.empty()) {
+    say(ATOLL_TRY(
+        load_initial_weights(trainer_->model(), categories_of(data_->dataset), config_.weights)));
+  }
+  state_.config = to_toml(config_);
+  state_.categories = categories_of(data_->dataset);
+  state_.train_images = static_cast<int64_t>(data_->images.size());
+  return {};
+}
+
+Result<void> TrainingRun::resume(Checkpoint checkpoint) {
+  ATOLL_TRY(check_same_run(checkpoint.state));
+  ATOLL_TRY_CONTEXT(trainer_->load_state(checkpoint.tensors),
+                    checkpoint_key(checkpoint.state.step));
+  state_ = std::move(checkpoint.state);
+  state_.config = to_toml(config_);
+  state_.train_images = static_cast<int64_t>(data_->images.size());
+  last_good_checkpoint_ = state_.step;
+  say(fmt::format("going on at step {} of {}", state_.step, steps_));
+  return {};
+}
+
+Result<void> TrainingRun::check_same_run(const RunState& found) {
+  const auto categories = categories_of(data_->dataset);
+  if (found.categories != categories) {
+    return check_categories(found.categories, *data_, fmt::format("the run in {}", out_->uri()));
+  }
+  const RunConfig before = ATOLL_TRY_CONTEXT(parse_config({"checkpoint", found.config, {}}),
+                                             "the configuration of the run that is resumed");
+  std::vector<std::string> changes;
+  for (const auto& change : changes_that_matter(before, config_)) {
+    changes.push_back(fmt::format("{} was {}, is {}", change.key, change.before, change.after));
+  }
+  const auto images = static_cast<int64_t>(data_->images.size());
+  if (found.train_images != images) {
+    changes.push_back(fmt::format("training images were {}, are {}", found.train_images, images));
+  }
+  if (changes.empty()) return {};
+  if (!override_options_) {
+    return fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("{} holds a run with other options: {}", out_->uri(), fmt::join(changes, "; ")),
+        "--override goes on with the new ones; or choose another --out");
+  }
+  for (const auto& change : changes) say("overridden: " + change);
+  if (found.step > steps_) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("the run in {} is at step {}, beyond the {} steps asked for",
+                            out_->uri(),
+                            found.step,
+                            steps_),
+                "raise train.steps, or choose another --out");
+  }
+  return {};
+}
+
+void TrainingRun::make_loader() {
+  const int64_t accumulation = config_.train.accumulation;
+  // A loader step is a micro-batch.
+  const auto plan = [this, accumulation](int64_t micro) -> std::optional<std::vector<int64_t>> {
+    if (micro >= steps_ * accumulation) return std::nullopt;
+    auto positions = sampler_->batch(micro);
+    for (auto& position : positions) position = data_->images[static_cast<size_t>(position)];
+    return positions;
+  };
+  loader_ = std::make_unique<dataset::Loader>(
+      data_->dataset,
+      *data_->store,
+      data_->image_prefix,
+      loader_options(config_),
+      plan,
+      // The sampler belongs to the plan's thread; this part of it changes nothing.
+      [per_epoch = sampler_->batches_per_epoch()](int64_t micro) { return micro / per_epoch; },
+      state_.step * accumulation,
+      &tracer_);
+}
+
+void TrainingRun::say(const std::string& line) const {
+  if (console_.line) console_.line(line);
+}
+
+void TrainingRun::warn_once_if_failed(const Result<void>& result, const std::string& what) {
+  if (result || write_failed_) return;
+  write_failed_ = true;
+  say(fmt::format("warning: {}: {}; training goes on", what, result.error().to_string()));
+}
+
+void TrainingRun::write_trace() {
+  if (!out_) return;
+  const auto written = storage::put_text(*out_, "trace.json", tracer_.to_json());
+  if (!written) say("warning: trace.json: " + written.error().to_string());
+}
+
+}  // namespace atl::train
