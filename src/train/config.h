@@ -73,6 +73,9 @@ struct ConfigSources {
   std::vector<std::string> sets;  // "section.key=value", in order
 };
 
+// The defaults of a preset, for the model and for the training. kInvalidInput: no such preset.
+Result<RunConfig> preset_config(std::string_view name);
+
 // Preset first, then the file, then the sets. kInvalidInput: TOML errors with line and column; an
 // unknown key with the nearest known one; a wrong type or range.
 Result<RunConfig> parse_config(const ConfigSources& sources);
@@ -88,6 +91,8 @@ struct ConfigChange {
   std::string after;
 };
 std::vector<ConfigChange> changes_that_matter(const RunConfig& before, const RunConfig& after);
+// "train.steps = 40, train.seed = 3": what differs from the preset's defaults, for one line.
+std::string changes_from_preset(const RunConfig& config);
 
 // One line for each key with its default in that preset: "train.steps = 400  # …", for --help and
 // docs.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "train/config_keys.h"
@@ -108,8 +110,20 @@ TEST(Config, every_field_has_a_key) {
   // Structured bindings know the number of fields: a new one fails to compile here until it has a
   // key.
   const RunConfig config;
-  const auto& [path, ta, ti, va, vi, threads, ahead, bad, empty, group, flip, limit] = config.data;
-  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] = config.train;
+  [[maybe_unused]] const auto& [path,
+                                ta,
+                                ti,
+                                va,
+                                vi,
+                                threads,
+                                ahead,
+                                bad,
+                                empty,
+                                group,
+                                flip,
+                                limit] = config.data;
+  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] =
+      config.train;
   size_t data_keys = 0;
   size_t train_keys = 0;
   for (const auto& key : config_keys()) {
@@ -118,6 +132,13 @@ TEST(Config, every_field_has_a_key) {
   }
   EXPECT_EQ(data_keys, 12U);
   EXPECT_EQ(train_keys, 21U);
+  // The model's own list, which its weight files are written from.
+  const auto model = nlohmann::json::parse(model::to_json(config.model));
+  for (const auto& [name, value] : model.items()) {
+    const bool has_key = std::ranges::any_of(
+        config_keys(), [&](const ConfigKey& key) { return key.name == "model." + name; });
+    EXPECT_EQ(has_key, name != "num_classes") << name;
+  }
   // Each key has a field of its own.
   RunConfig slots;
   std::set<const void*> fields;
@@ -141,6 +162,12 @@ TEST(Config, only_changes_that_matter_are_listed) {
   EXPECT_EQ(changes[0].key, "train.learning_rate");
   EXPECT_EQ(changes[0].after, "0.5");
   EXPECT_EQ(changes[1].key, "model.fpn_channels");
+}
+
+TEST(Config, what_differs_from_the_preset_fits_one_line) {
+  const auto config = parse("", {"preset=tiny", "train.steps=40", "out=x"});
+  ASSERT_TRUE(config);
+  EXPECT_EQ(changes_from_preset(*config), "out = \"x\", train.steps = 40");
 }
 
 TEST(Config, every_key_is_described) {

@@ -48,6 +48,10 @@ Result<void> TrainingRun::prepare() {
     return fail(ErrorCode::kInvalidInput, "no output directory is named", "give --out DIR");
   }
   out_ = ATOLL_TRY_CONTEXT(storage::open_store(config_.out, true), "the output directory");
+  say(fmt::format("preset {} with {}; every value: config.toml in {}",
+                  config_.preset,
+                  changes_from_preset(config_),
+                  out_->uri()));
   ATOLL_TRY(open_data());
   ATOLL_TRY(make_trainer());
   ATOLL_TRY(resume_or_start());
