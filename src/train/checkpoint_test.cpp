@@ -47,7 +47,7 @@ std::vector<std::string> keys(storage::ObjectStore& store) {
 void damage(storage::ObjectStore& store, const std::string& key, size_t from_the_end, bool cut) {
   std::string bytes(store.get(key)->text());
   if (cut) {
-    bytes.resize(bytes.size() - from_the_end);
+    bytes = bytes.substr(0, bytes.size() - from_the_end);
   } else {
     bytes[bytes.size() - from_the_end] ^= 1;
   }

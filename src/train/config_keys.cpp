@@ -187,6 +187,7 @@ std::span<const ConfigKey> config_keys() {
        -kNoLimit,
        kNoLimit,
        {"frozen", "batch"}},
+      {"model.norm_eps", "added to the variance", ATOLL_SLOT(model.norm_eps)},
       {"model.trainable_layers", "0 to 5, from the last stage", ATOLL_SLOT(model.trainable_layers)},
       {"model.fpn_channels", "of every pyramid level", ATOLL_SLOT(model.fpn_channels)},
       {"model.image_mean", "RGB, of pixels in 0..1", ATOLL_SLOT(model.image_mean)},

@@ -155,6 +155,7 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
     auto batch = ATOLL_TRY(loader.next());
     if (!batch) break;
     done += static_cast<int64_t>(batch->samples.size());
+    if (batch->samples.empty()) continue;
     for (auto& records : detect_batch(model, categories, *std::move(batch), tracer)) {
       predictions.add(records);
       if (records.empty()) continue;

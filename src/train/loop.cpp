@@ -9,8 +9,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <utility>
 
+#include "base/check.h"
 #include "train/batch_tensors.h"
 #include "train/library_exceptions.h"
 #include "train/training_run.h"
@@ -59,7 +59,7 @@ Result<void> TrainingRun::train_step() {
   state_.epoch = state_.step * config_.train.accumulation / sampler_->batches_per_epoch();
   ++state_.step;
   report_step(result, images.size(), seconds_between(begin, trace::Clock::now()), waited_s);
-  note_bad_images(loader_->bad_images());
+  ATOLL_TRY(note_bad_images(loader_->bad_images()));
   if (result.updated) {
     state_.bad_steps = 0;
     return {};
@@ -67,22 +67,21 @@ Result<void> TrainingRun::train_step() {
   return handle_skipped_step(result, images);
 }
 
-// All micro-batches of the step. The loader leaves out a batch of which no image could be read, so
-// what comes may belong to a later step.
+// All micro-batches of the step; one of which no image could be read is empty.
 Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices, double& waited_s) {
-  const int64_t last = (state_.step + 1) * config_.train.accumulation - 1;
-  for (bool more = true; more;) {
-    if (!pending_) {
+  for (int64_t micro = 0; micro < config_.train.accumulation; ++micro) {
+    std::optional<dataset::Batch> batch;
+    {
       const auto begin = trace::Clock::now();
       const trace::Span span(&tracer_, "wait for data", state_.step);
-      pending_ = ATOLL_TRY(loader_->next());
+      batch = ATOLL_TRY(loader_->next());
       waited_s += seconds_between(begin, trace::Clock::now());
     }
-    if (!pending_ || pending_->step > last) return {};
-    more = pending_->step < last;
-    for (const auto& sample : pending_->samples) image_indices.push_back(sample.image_index);
-    trainer_->accumulate(
-        to_tensors(*std::exchange(pending_, std::nullopt), trainer_->model().device()));
+    ATOLL_CHECK(batch && batch->step == state_.step * config_.train.accumulation + micro)
+        << "the loader is out of step at " << state_.step;
+    for (const auto& sample : batch->samples) image_indices.push_back(sample.image_index);
+    if (batch->samples.empty()) continue;
+    trainer_->accumulate(to_tensors(*std::move(batch), trainer_->model().device()));
   }
   return {};
 }
@@ -146,12 +145,19 @@ void TrainingRun::report_step(const StepResult& result,
                      .seconds_left = step_seconds_ * static_cast<double>(steps_ - state_.step)});
 }
 
-void TrainingRun::note_bad_images(const std::vector<std::string>& bad_images) {
+// The loader bounds the bad images that this process has met; here they are those of the whole run.
+Result<void> TrainingRun::note_bad_images(const std::vector<std::string>& bad_images) {
   for (const auto& bad : bad_images) {
     if (std::ranges::find(state_.bad_images, bad) != state_.bad_images.end()) continue;
     state_.bad_images.push_back(bad);
     say("skipped: " + bad);
   }
+  if (static_cast<int64_t>(state_.bad_images.size()) <= config_.data.max_bad_images) return {};
+  return fail(ErrorCode::kInvalidInput,
+              fmt::format("{} images could not be read: {}",
+                          state_.bad_images.size(),
+                          fmt::join(state_.bad_images, "; ")),
+              "repair them, or raise data.max_bad_images");
 }
 
 bool TrainingRun::evaluation_due() const {

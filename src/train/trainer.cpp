@@ -107,8 +107,9 @@ StepResult Trainer::finish_step() {
     result.gradient_norm = optimizer_.clip_gradients(config_.train.clip_norm);
   } else {
     constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    // In the order of Losses::named().
     for (const char* name :
-         {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}) {
+         {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}) {
       result.losses.emplace_back(name, kNone);
     }
     result.loss = kNone;

@@ -53,7 +53,7 @@ class TrainingRun {
   Result<void> handle_skipped_step(const StepResult& result,
                                    const std::vector<int64_t>& image_indices);
   void report_step(const StepResult& result, size_t images, double seconds, double waited_s);
-  void note_bad_images(const std::vector<std::string>& bad_images);
+  Result<void> note_bad_images(const std::vector<std::string>& bad_images);
   bool evaluation_due() const;
   bool checkpoint_due() const;
   void checkpoint();
@@ -83,7 +83,6 @@ class TrainingRun {
   int64_t steps_here_ = 0;   // since the program started
 
   std::unique_ptr<dataset::Loader> loader_;
-  std::optional<dataset::Batch> pending_;  // read ahead: it belongs to a later step
 };
 
 }  // namespace atl::train
