@@ -118,13 +118,17 @@ class Bench {
       std::exit(1);
     }
     for (const auto& picture : pictures_) targets_.push_back(picture.target);
-    optimizer_ = train::make_sgd(model_.parameters(), {.momentum = 0.9, .weight_decay = 1e-4});
+    train::TrainConfig sgd;
+    sgd.momentum = 0.9;
+    sgd.weight_decay = 1e-4;
+    optimizer_ = std::make_unique<train::Optimizer>(sgd, model_.parameters());
   }
 
   // Returns the total loss.
   double step() {
     const auto batch = to_batch(pictures_, model_.config());
     const at::Tensor total = model_.loss(batch, targets_, {.seed = 0, .step = step_++}).total();
+    optimizer_->clear_gradients();
     total.backward();
     optimizer_->step(1e-4);
     return total.item<double>();

@@ -61,14 +61,19 @@ function(atoll_room name)
     target_link_libraries(${name}_test PRIVATE atoll_options atoll_${name} ${test_rooms}
                           GTest::gmock GTest::gtest_main ${ATOLL_RAPIDCHECK})
     if(ROOM_TORCH)
-      # -fPIC like the library that the precompiled header was made for; -fPIE would not fit it.
-      set_target_properties(${name}_test PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-      target_compile_options(${name}_test PRIVATE -fPIC)
-      target_precompile_headers(${name}_test REUSE_FROM atoll_torch_pch)
+      atoll_use_torch_pch(${name}_test)
     endif()
     target_compile_definitions(${name}_test PRIVATE
       ATOLL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATOLL_BINARY_DIR="${CMAKE_BINARY_DIR}")
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS room TIMEOUT 900)
   endif()
+endfunction()
+
+# The precompiled header for a program: -fPIC like the library that it was made for; an executable's
+# own -fPIE would not fit it.
+function(atoll_use_torch_pch target)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC)
+  target_precompile_headers(${target} REUSE_FROM atoll_torch_pch)
 endfunction()
