@@ -1,7 +1,8 @@
 """`./run bench step` and `./run bench inference`: Atoll against torchvision, same work, same run.
 
 Makes the inputs and the weights, starts both programs, and lets them work in turn, A B A B, so that both
-see the same machine. One JSON line: medians, the ratio of each pair, peak memory.
+see the same machine. One JSON line: medians, the median of the pairs' ratios with its range, peak memory, and the first
+run's result on both sides (total loss, or the number of mask pixels), which must be alike.
 """
 
 import argparse

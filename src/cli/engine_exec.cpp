@@ -3,12 +3,20 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "cli/engine.h"
 
 namespace atl::cli {
 namespace {
+
+// How long OpenMP's threads spin at the end of a parallel region before they sleep, in rounds; read
+// once, when the engine loads its libgomp. The library's own choice, 300,000 and more, costs nothing
+// while the cores are ours alone, but stops everything when they are not: two trainings side by side
+// on 2 cores took 204 s where this takes 33 s, and one alone 11.9 s where this takes 11.3 s (60 steps
+// of `tiny`). A user's own setting stands.
+constexpr const char* kSpinRounds = "10000";
 
 class ExecEngine : public Engine {
  public:
@@ -26,6 +34,7 @@ class ExecEngine : public Engine {
     if (error) return fail_errno("reading /proc/self/exe", error.value());
     const std::string engine = self.parent_path() / "atoll-engine";
     std::fflush(nullptr);
+    if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", kSpinRounds, 0);
     ::execv(engine.c_str(), argv_);
     const int error_number = errno;
     auto failure = fail_errno("starting " + engine, error_number);
