@@ -12,6 +12,8 @@ namespace atl::train {
 namespace {
 
 constexpr int kSizeDivisor_px = 32;
+// A label is about 100 px wide and 10 high; below this side it hides what it names.
+constexpr int kReadableSide_px = 400;
 
 int rounded_up(int side) {
   return (side + kSizeDivisor_px - 1) / kSizeDivisor_px * kSizeDivisor_px;
@@ -85,22 +87,31 @@ std::vector<eval::Detection> detect_picture(model::MaskRcnn& model,
       std::move(detections.front()), image_id, size, {picture.height, picture.width}, categories);
 }
 
-void draw_records(dataset::Picture& picture,
-                  std::span<const eval::Detection> records,
-                  const model::CategoryMap& categories,
-                  double threshold) {
+dataset::Picture draw_records(const dataset::Picture& picture,
+                              std::span<const eval::Detection> records,
+                              const model::CategoryMap& categories,
+                              double threshold) {
+  const int zoom = std::max(1, kReadableSide_px / std::max(picture.width, picture.height));
+  dataset::Picture canvas{picture.width * zoom, picture.height * zoom, {}};
+  canvas.rgb.resize(picture.rgb.size() * static_cast<size_t>(zoom * zoom));
+  dataset::resize_bilinear(picture, {canvas.width, canvas.height}, canvas.rgb);
   std::vector<dataset::Overlay> overlays;
   for (const auto& record : records) {
     if (record.score < threshold) continue;
     const auto found = std::ranges::find(categories.ids, record.category_id);
     const auto index = static_cast<size_t>(found - categories.ids.begin());
-    overlays.push_back({record.mask,
-                        record.box,
+    auto box = record.box;
+    for (double& side : box) side *= zoom;
+    overlays.push_back({dataset::rle_resize(record.mask,
+                                            static_cast<uint32_t>(canvas.height),
+                                            static_cast<uint32_t>(canvas.width)),
+                        box,
                         fmt::format("{} {:.2f}", categories.names.at(index), record.score),
                         static_cast<int>(index)});
   }
   std::ranges::reverse(overlays);
-  dataset::draw_overlays(picture, overlays);
+  dataset::draw_overlays(canvas, overlays);
+  return canvas;
 }
 
 }  // namespace atl::train

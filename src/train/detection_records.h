@@ -27,10 +27,11 @@ std::vector<eval::Detection> detect_picture(model::MaskRcnn& model,
                                             const dataset::Picture& picture,
                                             int64_t image_id);
 
-// Draws those whose score is at least `threshold`, the best on top.
-void draw_records(dataset::Picture& picture,
-                  std::span<const eval::Detection> records,
-                  const model::CategoryMap& categories,
-                  double threshold);
+// A copy of the picture with those whose score is at least `threshold`, the best on top. A picture
+// so small that labels would hide its objects is enlarged, by a whole factor.
+dataset::Picture draw_records(const dataset::Picture& picture,
+                              std::span<const eval::Detection> records,
+                              const model::CategoryMap& categories,
+                              double threshold);
 
 }  // namespace atl::train

@@ -206,8 +206,8 @@ Result<void> write_pictures(model::MaskRcnn& model,
     auto picture = dataset::decode_image(file->bytes(), {image.width, image.height});
     if (!picture) continue;
     const auto records = detect_picture(model, categories, *picture, image.id);
-    draw_records(*picture, records, categories, kPictureThreshold);
-    const auto jpeg = ATOLL_TRY(dataset::encode_jpeg(*picture));
+    const auto jpeg = ATOLL_TRY(
+        dataset::encode_jpeg(draw_records(*picture, records, categories, kPictureThreshold)));
     const std::span<const std::byte> part(jpeg);
     ATOLL_TRY(
         store.put(fmt::format("pictures/{:02}_{}.jpg", ++written, image.id), std::span(&part, 1)));

@@ -146,8 +146,8 @@ Result<void> Prediction::predict(int64_t id, const Input& input) {
     return {};
   }
   auto records = detect_picture(*loaded_.model, loaded_.categories, *picture, id);
-  draw_records(*picture, records, loaded_.categories, options_.score_threshold);
-  const auto jpeg = ATOLL_TRY(dataset::encode_jpeg(*picture));
+  const auto jpeg = ATOLL_TRY(dataset::encode_jpeg(
+      draw_records(*picture, records, loaded_.categories, options_.score_threshold)));
   const std::span<const std::byte> part(jpeg);
   const std::string key = picture_key(input.key, taken_);
   ATOLL_TRY(out_->put(key, std::span(&part, 1)));
