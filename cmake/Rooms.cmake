@@ -7,18 +7,13 @@
 #   ... LIBRARIES PkgConfig::JPEG             third-party libraries
 #
 # Every room may use base and trace. x_test.cpp beside x.cpp goes into the test program.
-add_custom_target(generated)
 
 function(atoll_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "ROOMS;LIBRARIES;TEST_ROOMS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp
-                                      ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.proto)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
-  set(protos ${sources})
-  list(FILTER sources EXCLUDE REGEX "\\.proto$")
-  list(FILTER protos INCLUDE REGEX "\\.proto$")
   if(NOT sources)
     return()
   endif()
@@ -41,25 +36,13 @@ function(atoll_room name)
     target_link_libraries(atoll_${name} PUBLIC torch::cpu)
     target_precompile_headers(atoll_${name} REUSE_FROM atoll_torch_pch)
   endif()
-  if(protos)
-    protobuf_generate(TARGET atoll_${name} PROTOS ${protos}
-                      IMPORT_DIRS ${CMAKE_CURRENT_SOURCE_DIR}
-                      PROTOC_OUT_DIR ${CMAKE_CURRENT_BINARY_DIR})
-    target_include_directories(atoll_${name} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
-    target_link_libraries(atoll_${name} PUBLIC protobuf::libprotobuf)
-    # clang-tidy needs the generated headers, and nothing else built: ninja generated.
-    list(TRANSFORM protos REPLACE "^${CMAKE_CURRENT_SOURCE_DIR}/(.*)\\.proto$"
-                                  "${CMAKE_CURRENT_BINARY_DIR}/\\1.pb.h" OUTPUT_VARIABLE headers)
-    add_custom_target(generated_${name} DEPENDS ${headers})
-    add_dependencies(generated generated_${name})
-  endif()
 
   if(tests AND NOT ATOLL_FUZZ)
     set(test_rooms ${ROOM_TEST_ROOMS})
     list(TRANSFORM test_rooms PREPEND atoll_)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE atoll_options atoll_${name} ${test_rooms}
-                          GTest::gmock GTest::gtest_main ${ATOLL_RAPIDCHECK})
+                          GTest::gmock GTest::gtest_main)
     if(ROOM_TORCH)
       atoll_use_torch_pch(${name}_test)
     endif()
