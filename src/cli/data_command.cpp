@@ -42,6 +42,11 @@ constexpr const char* kValidateFooter =
     "  atoll data validate --data coco --quick\n"
     "  atoll data validate --data mydata --json > problems.json";
 
+// "1 image", "2 images".
+std::string counted(int64_t count, std::string_view one, std::string_view more) {
+  return fmt::format("{} {}", count, count == 1 ? one : more);
+}
+
 // Of the notes of one kind, so many are shown unless all are asked for.
 constexpr int kShownNotes = 3;
 
@@ -152,15 +157,15 @@ void print_report(const dataset::ValidationReport& report,
     kinds += fmt::format(
         "{}{} {}", kinds.empty() ? ": " : ", ", count, dataset::problem_kind_name(kind));
   }
-  fmt::print("{} with {}: {} images, {} annotations, {} categories; {} problems{}; {} notes\n",
+  fmt::print("{} with {}: {}, {}, {}; {}{}; {}\n",
              split.annotations,
              split.image_prefix.empty() ? "the images beside it" : split.image_prefix,
-             report.images,
-             report.annotations,
-             report.categories,
-             report.count(Problem::Severity::kProblem),
+             counted(report.images, "image", "images"),
+             counted(report.annotations, "annotation", "annotations"),
+             counted(report.categories, "category", "categories"),
+             counted(report.count(Problem::Severity::kProblem), "problem", "problems"),
              kinds,
-             report.count(Problem::Severity::kInfo));
+             counted(report.count(Problem::Severity::kInfo), "note", "notes"));
 }
 
 Result<int> run_validate(const DataOptions& options) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "cli/command.h"
@@ -72,6 +73,12 @@ std::string describe_unplaced(const CLI::App& command, const std::string& word) 
   if (option && word.find('.') != std::string::npos &&
       std::ranges::find(options, "--set") != options.end()) {
     guess = fmt::format("--set {}=VALUE", word.substr(2, word.find('=') - 2));
+  }
+  // "atoll data stats mydata".
+  std::error_code ignored;
+  if (!option && subcommands.empty() && std::filesystem::is_directory(word, ignored) &&
+      std::ranges::find(options, "--data") != options.end()) {
+    guess = fmt::format("--data {}", word);
   }
   if (!guess.empty()) guess = fmt::format("did you mean {}? ", guess);
   return fmt::format("{} ({}\"{} --help\" lists the {})",

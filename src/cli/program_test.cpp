@@ -159,6 +159,8 @@ TEST(Program, bad_usage_is_one_line_that_names_the_word_and_the_nearest_right_on
       {"eval --weigths w --dat d", "unknown option --weigths (did you mean --weights? "},
       {"eval --weights w", "--data is required (see \"atoll eval --help\")"},
       {"train surplus", "unexpected argument \"surplus\" (\"atoll train --help\""},
+      {"data stats /",
+       "unexpected argument \"/\" (did you mean --data /? \"atoll data stats --help\""},
       {"train --steps many", "--steps: \"many\" is not a whole number from 0 on"},
       {"train --steps 99999999999999999999", "is not a whole number from 0 on"},
       {"train --batch 0", "--batch: \"0\" is not a whole number from 1 on"},

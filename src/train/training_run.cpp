@@ -92,10 +92,12 @@ Result<void> TrainingRun::open_data() {
   const int64_t steps_per_epoch =
       (sampler_->batches_per_epoch() + config_.train.accumulation - 1) / config_.train.accumulation;
   steps_ = config_.train.steps > 0 ? config_.train.steps : kDefaultEpochs * steps_per_epoch;
-  say(fmt::format("data: {} training images, {} for validation, {} categories",
+  const size_t categories = data_->dataset.categories().size();
+  say(fmt::format("data: {} training images, {} for validation, {} {}",
                   data_->images.size(),
                   validation_ ? validation_->images.size() : 0,
-                  data_->dataset.categories().size()));
+                  categories,
+                  categories == 1 ? "category" : "categories"));
   return {};
 }
 
