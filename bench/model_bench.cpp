@@ -78,8 +78,8 @@ std::vector<Picture> read_pictures(const std::string& path) {
     const auto tensor = [&](const char* name) {
       return file.tensors.at(fmt::format("{}.{}", i, name)).clone();
     };
-    pictures.push_back({tensor("image"),
-                        {tensor("boxes"), tensor("labels"), to_runs(tensor("masks"))}});
+    pictures.push_back(
+        {tensor("image"), {tensor("boxes"), tensor("labels"), to_runs(tensor("masks"))}});
   }
   return pictures;
 }

@@ -27,7 +27,7 @@ class CheckFailure {
 
 }  // namespace atl::internal
 
-#define ATOLL_CHECK(condition)                                                           \
-  if (condition) [[likely]] {                                                            \
-  } else /* NOLINT */                                                                    \
+#define ATOLL_CHECK(condition) \
+  if (condition) [[likely]] {  \
+  } else /* NOLINT */          \
     ::atl::internal::CheckFailure(#condition, __FILE__, __LINE__).stream()

@@ -56,18 +56,18 @@ int exit_code(const Error& error);
 // ATOLL_TRY_CONTEXT adds a link to the context chain on the way out.
 // (Statement expressions: both compilers we build with have them, and the alternative is a macro
 // that declares the variable.)
-#define ATOLL_TRY_CONTEXT(expression, what)                                              \
-  (__extension__({                                                                       \
-    auto atoll_try_result = (expression);                                                \
-    if (!atoll_try_result) {                                                             \
-      return tl::unexpected(std::move(atoll_try_result).error().with_context(what));     \
-    }                                                                                    \
-    ::atl::internal::take(std::move(atoll_try_result));                                \
+#define ATOLL_TRY_CONTEXT(expression, what)                                          \
+  (__extension__({                                                                   \
+    auto atoll_try_result = (expression);                                            \
+    if (!atoll_try_result) {                                                         \
+      return tl::unexpected(std::move(atoll_try_result).error().with_context(what)); \
+    }                                                                                \
+    ::atl::internal::take(std::move(atoll_try_result));                              \
   }))
-#define ATOLL_TRY(expression)                                                            \
-  (__extension__({                                                                       \
-    auto atoll_try_result = (expression);                                                \
-    if (!atoll_try_result) return tl::unexpected(std::move(atoll_try_result).error());   \
+#define ATOLL_TRY(expression)                                                          \
+  (__extension__({                                                                     \
+    auto atoll_try_result = (expression);                                              \
+    if (!atoll_try_result) return tl::unexpected(std::move(atoll_try_result).error()); \
     ::atl::internal::take(std::move(atoll_try_result));                                \
   }))
 

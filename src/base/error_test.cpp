@@ -24,8 +24,7 @@ TEST(Error, a_value_passes_through_try) { EXPECT_EQ(outer(true).value(), 4); }
 TEST(Error, reads_as_one_line_with_context_outermost_first_and_the_hint_last) {
   const auto result = outermost(false);
   ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().to_string(),
-            "reading annotations: a.json: byte 7: bad (copy it again)");
+  EXPECT_EQ(result.error().to_string(), "reading annotations: a.json: byte 7: bad (copy it again)");
   EXPECT_EQ(exit_code(result.error()), 1);
 }
 

@@ -20,7 +20,9 @@ TEST(ParallelFor, every_index_is_visited_once) {
 }
 
 TEST(ParallelFor, an_exception_reaches_the_caller) {
-  EXPECT_THROW(parallel_for(100, 4, 1,
+  EXPECT_THROW(parallel_for(100,
+                            4,
+                            1,
                             [](size_t begin, size_t) {
                               if (begin == 42) throw std::runtime_error("42");
                             }),

@@ -11,10 +11,10 @@
 namespace atl::dataset {
 
 struct Overlay {
-  Rle mask;                       // the picture's size; empty counts: no mask
-  std::array<double, 4> box = {}; // x, y, w, h
-  std::string label;              // "dog 0.97"
-  int color_index = 0;            // one colour for each category
+  Rle mask;                        // the picture's size; empty counts: no mask
+  std::array<double, 4> box = {};  // x, y, w, h
+  std::string label;               // "dog 0.97"
+  int color_index = 0;             // one colour for each category
 };
 
 // Masks at 45 % opacity with a solid outline, boxes 1–3 px by picture size, labels in a built-in
