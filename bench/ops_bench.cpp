@@ -1,8 +1,8 @@
-// How long do the operations of Mask R-CNN take on the CPU? Prints one JSON line: the fastest of the
-// repetitions of each, in milliseconds. ops.py runs it beside torchvision.
+// How long do the operations of Mask R-CNN take on the CPU? Prints one JSON line: the fastest of
+// the repetitions of each, in milliseconds. ops.py runs it beside torchvision.
 //
-// Features of an FPN for two images of 320 x 544 px, 256 channels; 512 boxes an image for the box head
-// (7 x 7) and 128 for the mask head (14 x 14).
+// Features of an FPN for two images of 320 x 544 px, 256 channels; 512 boxes an image for the box
+// head (7 x 7) and 128 for the mask head (14 x 14).
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 

@@ -1,5 +1,5 @@
-// Pictures from outside: the header alone, then a decode with a small limit on pixels, then once more
-// with the size that EXIF's orientation would give.
+// Pictures from outside: the header alone, then a decode with a small limit on pixels, then once
+// more with the size that EXIF's orientation would give.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

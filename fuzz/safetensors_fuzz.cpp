@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (entry.begin + entry.size_bytes > size || bytes != entry.size_bytes) std::abort();
     total += entry.size_bytes;
   }
-  // Together with the header the tensors are the whole file: nothing overlaps, nothing is left over.
+  // Together with the header the tensors are the whole file: nothing overlaps, nothing is left
+  // over.
   if (total > size) std::abort();
   return 0;
 }

@@ -11,7 +11,8 @@
 namespace atl {
 
 std::string format_bytes(uint64_t bytes);
-// A number with an optional unit: B, K/KiB, M/MiB, G/GiB, T/TiB (powers of 1024), kB, MB, GB, TB (of 1000).
+// A number with an optional unit: B, K/KiB, M/MiB, G/GiB, T/TiB (powers of 1024), kB, MB, GB, TB
+// (of 1000).
 Result<uint64_t> parse_bytes(std::string_view text);
 // "3.2 s", "4 min 10 s", "2 h 5 min".
 std::string format_duration(std::chrono::duration<double> duration);

@@ -1,6 +1,6 @@
-// Runs body(i) for i in [0, count) on up to `threads` threads, the calling one included, and returns
-// when all are done. Indices are handed out in chunks, in increasing order. The first exception that
-// a body throws is rethrown here, after every thread has stopped.
+// Runs body(i) for i in [0, count) on up to `threads` threads, the calling one included, and
+// returns when all are done. Indices are handed out in chunks, in increasing order. The first
+// exception that a body throws is rethrown here, after every thread has stopped.
 #pragma once
 
 #include <cstddef>

@@ -60,7 +60,8 @@ struct DataOptions {
   int threads = 0;
 };
 
-// The splits to look at: what the user names, or what is there. A file that serves as both comes once.
+// The splits to look at: what the user names, or what is there. A file that serves as both comes
+// once.
 Result<std::vector<SplitLocation>> chosen_splits(storage::ObjectStore& store,
                                                  const DataOptions& options) {
   if (!options.annotations.empty()) return std::vector{SplitLocation{options.annotations, "", ""}};

@@ -12,10 +12,10 @@ namespace atl::cli {
 namespace {
 
 // How long OpenMP's threads spin at the end of a parallel region before they sleep, in rounds; read
-// once, when the engine loads its libgomp. The library's own choice, 300,000 and more, costs nothing
-// while the cores are ours alone, but stops everything when they are not: two trainings side by side
-// on 2 cores took 204 s where this takes 33 s, and one alone 11.9 s where this takes 11.3 s (60 steps
-// of `tiny`). A user's own setting stands.
+// once, when the engine loads its libgomp. The library's own choice, 300,000 and more, costs
+// nothing while the cores are ours alone, but stops everything when they are not: two trainings
+// side by side on 2 cores took 204 s where this takes 33 s, and one alone 11.9 s where this takes
+// 11.3 s (60 steps of `tiny`). A user's own setting stands.
 constexpr const char* kSpinRounds = "10000";
 
 class ExecEngine : public Engine {

@@ -14,7 +14,8 @@
 namespace atl::dataset {
 namespace {
 
-// Signature 8, then chunks of: length 4, name 4, data, checksum 4. IHDR comes first, 13 bytes of data.
+// Signature 8, then chunks of: length 4, name 4, data, checksum 4. IHDR comes first, 13 bytes of
+// data.
 constexpr size_t kFirstChunkEnd = 8 + 12 + 13;
 
 class PngDecoder {

@@ -22,8 +22,8 @@ struct SplitLocation {
   std::string note;
 };
 
-// The annotations of a split, image_prefix left empty; nullopt where there are none. The first that is
-// there of (train; val likewise, also called "valid")
+// The annotations of a split, image_prefix left empty; nullopt where there are none. The first that
+// is there of (train; val likewise, also called "valid")
 //   annotations/instances_train2017.json, then instances_train of the latest other year,
 //   instances_train.json or train.json in annotations/ or the root,
 //   train/_annotations.coco.json,

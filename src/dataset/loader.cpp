@@ -1,9 +1,9 @@
-// The caller's thread plans: it keeps a window of `batches_ahead` batches filled with their samples'
-// sizes, which the annotations give, so a batch's padded size is known before any file is read. The
-// work unit is one image, in order of (batch, position), so all threads help with the batch that is
-// due next, and each writes into its own plane of the batch's buffer. The caller's thread also takes
-// finished batches from the front of the window, so everything about order and bad images is decided
-// in one thread, whatever the others' timing.
+// The caller's thread plans: it keeps a window of `batches_ahead` batches filled with their
+// samples' sizes, which the annotations give, so a batch's padded size is known before any file is
+// read. The work unit is one image, in order of (batch, position), so all threads help with the
+// batch that is due next, and each writes into its own plane of the batch's buffer. The caller's
+// thread also takes finished batches from the front of the window, so everything about order and
+// bad images is decided in one thread, whatever the others' timing.
 #include "dataset/loader.h"
 
 #include <fmt/format.h>

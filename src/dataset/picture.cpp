@@ -1,4 +1,5 @@
-// Three layers over all overlays, so that no mask covers a label: masks with outlines, boxes, labels.
+// Three layers over all overlays, so that no mask covers a label: masks with outlines, boxes,
+// labels.
 #include "dataset/picture.h"
 
 #include <algorithm>

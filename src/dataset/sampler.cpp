@@ -1,5 +1,6 @@
 // An epoch's order: each group is sorted by a hash of (seed, epoch, position), padded and cut into
-// batches; then the batches are sorted by a hash of their number, so that landscape and portrait mix.
+// batches; then the batches are sorted by a hash of their number, so that landscape and portrait
+// mix.
 #include "dataset/sampler.h"
 
 #include <algorithm>

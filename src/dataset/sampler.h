@@ -1,5 +1,5 @@
-// The order in which training sees the images: a pure function of (seed, epoch, images), the same for
-// any number of threads, ranks or restarts.
+// The order in which training sees the images: a pure function of (seed, epoch, images), the same
+// for any number of threads, ranks or restarts.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct SamplerOptions {
 // Batches of image indices for global step 0, 1, 2, …: step s of epoch e is batch s mod
 // batches_per_epoch(). Every image comes once an epoch; where the number of images does not divide,
 // a group's last batch is filled up with images from its beginning (padding_per_epoch() of them),
-// round and round if the group is smaller than a batch. Without shuffling, the images come in order,
-// with groups: first the landscape ones (squares included), then the portrait ones.
+// round and round if the group is smaller than a batch. Without shuffling, the images come in
+// order, with groups: first the landscape ones (squares included), then the portrait ones.
 class Sampler {
  public:
   // sizes: of every image that takes part, by position; at least one.
@@ -31,7 +31,8 @@ class Sampler {
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
   int64_t padding_per_epoch() const { return padding_per_epoch_; }
   int64_t epoch_of(int64_t step) const { return step / batches_per_epoch_; }
-  // global_batch positions. Cheap for consecutive steps (one epoch's order is kept); not thread safe.
+  // global_batch positions. Cheap for consecutive steps (one epoch's order is kept); not thread
+  // safe.
   std::vector<int64_t> batch(int64_t step);
 
  private:

@@ -10,7 +10,8 @@
 
 namespace atl::dataset {
 
-// The least, the middle one (of an even number: the lower) and the largest of some values; 0 of none.
+// The least, the middle one (of an even number: the lower) and the largest of some values; 0 of
+// none.
 struct Range {
   double min = 0;
   double median = 0;

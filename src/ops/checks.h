@@ -1,7 +1,7 @@
-// Private to the room: what the public functions share. Each of roi_align.cpp, boxes.cpp and masks.cpp
-// holds public functions that check their arguments and call the dispatcher, and, in the same file,
-// the registration of those operators: a linker takes a file of a static library only for a
-// function that someone calls, so whoever calls an operation gets its registration with it.
+// Private to the room: what the public functions share. Each of roi_align.cpp, boxes.cpp and
+// masks.cpp holds public functions that check their arguments and call the dispatcher, and, in the
+// same file, the registration of those operators: a linker takes a file of a static library only
+// for a function that someone calls, so whoever calls an operation gets its registration with it.
 //
 // Which code runs: a kernel registered for the tensors' device if there is one (the CPU's here,
 // CUDA's in the plug-in), else the plain tensor code of reference.cpp.

@@ -1,5 +1,5 @@
-// The RoIAlign kernel against the plain tensor code, against finite differences, and against itself on
-// other numbers of threads.
+// The RoIAlign kernel against the plain tensor code, against finite differences, and against itself
+// on other numbers of threads.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>

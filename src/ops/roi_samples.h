@@ -1,6 +1,6 @@
-// Private to the room: the samples of a multi-level RoIAlign. Along each axis a roi has P * S positions
-// (P bins, S samples a bin) with two cells and two weights each; a sample in the plane is a pair.
-// Weight is the type of the arithmetic: float, or double for double features.
+// Private to the room: the samples of a multi-level RoIAlign. Along each axis a roi has P * S
+// positions (P bins, S samples a bin) with two cells and two weights each; a sample in the plane is
+// a pair. Weight is the type of the arithmetic: float, or double for double features.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -17,8 +17,8 @@ std::string contents(const std::string& path) {
   return text.str();
 }
 
-// "cpu  user nice system idle iowait irq softirq steal guest guest_nice": ticks since boot, proc(5).
-// Guest time stands within user time and is not counted twice.
+// "cpu  user nice system idle iowait irq softirq steal guest guest_nice": ticks since boot,
+// proc(5). Guest time stands within user time and is not counted twice.
 void read_machine(const std::string& text, SystemReading& reading) {
   constexpr size_t kColumns = 8, kIdle = 3, kIoWait = 4;
   std::istringstream line(text);
@@ -35,8 +35,8 @@ void read_machine(const std::string& text, SystemReading& reading) {
   reading.machine_total_ticks = total;
 }
 
-// Fields 14 and 15 are user and system ticks; field 2 is the program's name in parentheses, which may
-// hold spaces and parentheses of its own.
+// Fields 14 and 15 are user and system ticks; field 2 is the program's name in parentheses, which
+// may hold spaces and parentheses of its own.
 void read_process(const std::string& text, SystemReading& reading) {
   const size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return;

@@ -1,11 +1,11 @@
-// What the machine does while a run goes on, as counters in its trace: processor use, memory and disk
-// traffic, from /proc.
+// What the machine does while a run goes on, as counters in its trace: processor use, memory and
+// disk traffic, from /proc.
 //
 //   trace::SystemSampler sampler(&tracer, std::chrono::seconds(1));   // until it is destroyed
 //
-// Counters: "cpu_percent" (this process; 100 = one core), "machine_cpu_percent" (all processes; 100 =
-// every core busy), "rss_mib", "read_mib_per_s", "write_mib_per_s" (what reaches the disks, not the
-// page cache).
+// Counters: "cpu_percent" (this process; 100 = one core), "machine_cpu_percent" (all processes; 100
+// = every core busy), "rss_mib", "read_mib_per_s", "write_mib_per_s" (what reaches the disks, not
+// the page cache).
 #pragma once
 
 #include <chrono>
@@ -42,11 +42,12 @@ class SystemSampler {
  public:
   using Read = std::function<SystemReading()>;
 
-  // A null tracer: does nothing. One reading at once, then one every interval, on a thread of its own.
+  // A null tracer: does nothing. One reading at once, then one every interval, on a thread of its
+  // own.
   SystemSampler(
       Tracer* tracer, std::chrono::milliseconds interval, Read read = [] { return read_system(); });
-  // Takes a last reading, so that a short run has its counters, too, and ends without waiting for the
-  // interval.
+  // Takes a last reading, so that a short run has its counters, too, and ends without waiting for
+  // the interval.
   ~SystemSampler();
   SystemSampler(const SystemSampler&) = delete;
   SystemSampler& operator=(const SystemSampler&) = delete;

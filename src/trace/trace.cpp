@@ -1,7 +1,7 @@
-// Each thread appends to its own buffer, under that buffer's own mutex, which nobody else wants except
-// while the trace is written or trimmed: 110 to 170 ns for a Span, its two looks at the clock included.
-// Which buffer is a thread's is found through a one-entry thread-local cache; a thread that uses
-// several tracers in turn takes the slow way, through the list.
+// Each thread appends to its own buffer, under that buffer's own mutex, which nobody else wants
+// except while the trace is written or trimmed: 110 to 170 ns for a Span, its two looks at the
+// clock included. Which buffer is a thread's is found through a one-entry thread-local cache; a
+// thread that uses several tracers in turn takes the slow way, through the list.
 #include "trace/trace.h"
 
 #include <fmt/format.h>
