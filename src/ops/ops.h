@@ -31,9 +31,9 @@ at::Tensor roi_align(at::TensorList features,
                      int64_t sampling_ratio,
                      bool aligned = false);
 
-// The level of each box by FPN's rule, as torchvision's LevelMapper: floor(k0 + log2(sqrt(area) /
-// s0)
-// + 1e-6) clamped to [k_min, k_max], minus k_min. boxes (R, 4) -> (R,) int64.
+// The level of each box by FPN's rule, as torchvision's LevelMapper:
+//   floor(k0 + log2(sqrt(area) / s0) + 1e-6), clamped to [k_min, k_max], minus k_min.
+// boxes (R, 4) -> (R,) int64.
 at::Tensor assign_levels(const at::Tensor& boxes,
                          int64_t k_min,
                          int64_t k_max,
