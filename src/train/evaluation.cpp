@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/parallel.h"
 #include "dataset/loader.h"
@@ -16,23 +18,6 @@ namespace atl::train {
 namespace {
 
 constexpr double kPictureThreshold = 0.5;
-
-// Landscape images first, then portrait ones, so that a batch is padded little; each batch of one
-// kind.
-std::vector<std::vector<int64_t>> make_batches(const Split& split, int64_t batch) {
-  std::vector<std::vector<int64_t>> batches;
-  for (const bool portrait : {false, true}) {
-    bool open = false;
-    for (const int64_t index : split.images) {
-      const auto& image = split.dataset.images()[static_cast<size_t>(index)];
-      if ((image.height > image.width) != portrait) continue;
-      if (!open || static_cast<int64_t>(batches.back().size()) == batch) batches.emplace_back();
-      open = true;
-      batches.back().push_back(index);
-    }
-  }
-  return batches;
-}
 
 dataset::LoaderOptions loader_options(const model::ModelConfig& model,
                                       const EvaluationSettings& settings) {
@@ -124,6 +109,28 @@ void say(const Console& console, const std::string& line) {
 
 }  // namespace
 
+std::vector<std::vector<int64_t>> evaluation_batches(const Split& split,
+                                                     const model::ModelConfig& model,
+                                                     int64_t batch) {
+  const int divisor = dataset::LoaderOptions().size_divisor;
+  const auto padded = [&](int side) { return (side + divisor - 1) / divisor * divisor; };
+  std::vector<std::vector<int64_t>> batches;
+  std::map<std::pair<int, int>, size_t> open;  // by padded size, the batch to go on with
+  for (const int64_t index : split.images) {
+    const auto& image = split.dataset.images()[static_cast<size_t>(index)];
+    const auto size =
+        dataset::resized_size({image.width, image.height}, model.min_size_px, model.max_size_px);
+    const auto [place, fresh] =
+        open.try_emplace({padded(size.height), padded(size.width)}, batches.size());
+    if (!fresh && static_cast<int64_t>(batches[place->second].size()) == batch) {
+      place->second = batches.size();
+    }
+    if (place->second == batches.size()) batches.emplace_back();
+    batches[place->second].push_back(index);
+  }
+  return batches;
+}
+
 Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const model::CategoryMap& categories,
                                   Split& split,
@@ -131,7 +138,7 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const Console& console,
                                   const std::stop_token& stop,
                                   trace::Tracer* tracer) {
-  const auto batches = make_batches(split, settings.batch);
+  const auto batches = evaluation_batches(split, model.config(), settings.batch);
   dataset::Loader loader(
       split.dataset,
       *split.store,
@@ -228,6 +235,7 @@ Result<std::string> evaluate_file(const EvaluateOptions& options,
                                      .annotations = options.annotations,
                                      .images = options.images,
                                      .limit_images = options.limit_images}));
+  if (!split.note.empty()) say(console, split.note);
   const at::Device device = ATOLL_TRY(choose_device(options.device));
   const auto location = ATOLL_TRY(storage::open_location(options.weights));
   auto loaded = ATOLL_TRY(model::load_model(*location.store, location.key, device));

@@ -29,6 +29,13 @@ struct EvaluationResult {
   std::vector<std::string> bad_images;  // count as images without detections
 };
 
+// Indices of the split's images, each once, up to `batch` together. What a model sees in an image
+// depends on how far it is padded (0.775 against 0.746 AP, measured on eight photos), so only images
+// of one padded size go together: the numbers are the same with every batch size.
+std::vector<std::vector<int64_t>> evaluation_batches(const Split& split,
+                                                     const model::ModelConfig& model,
+                                                     int64_t batch);
+
 // kCancelled when stopped.
 Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const model::CategoryMap& categories,

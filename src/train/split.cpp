@@ -16,7 +16,7 @@ constexpr size_t kListedCategories = 20;
 
 Result<dataset::SplitLocation> locate(storage::ObjectStore& store, const SplitOptions& options) {
   if (options.annotations.empty()) return dataset::find_split(store, options.split);
-  return dataset::SplitLocation{options.annotations, ""};
+  return dataset::SplitLocation{options.annotations, "", ""};
 }
 
 std::string as_prefix(std::string images) {
@@ -104,6 +104,7 @@ Result<Split> open_split(const SplitOptions& options) {
   split.store = ATOLL_TRY(storage::open_store(options.path));
   const auto location = ATOLL_TRY(locate(*split.store, options));
   split.annotations = location.annotations;
+  split.note = location.note;
   const auto blob =
       ATOLL_TRY_CONTEXT(split.store->get(location.annotations), "reading annotations");
   split.dataset = ATOLL_TRY(dataset::CocoDataset::parse(blob.text(), split.name()));

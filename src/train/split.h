@@ -19,6 +19,7 @@ struct Split {
   std::unique_ptr<storage::ObjectStore> store;
   std::string annotations;   // key
   std::string image_prefix;  // "" or ends in '/'
+  std::string note;          // for the user: one file serves as both splits
   dataset::CocoDataset dataset;
   std::vector<int64_t> images;  // indices that take part, in the dataset's order
 

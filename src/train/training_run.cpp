@@ -80,6 +80,7 @@ Result<void> TrainingRun::open_data() {
                                         .images = data.val_images,
                                         .limit_images = data.limit_images}));
     ATOLL_TRY(check_categories(categories_of(data_->dataset), *validation_, data_->name()));
+    if (!validation_->note.empty()) say(validation_->note);
   } else {
     say("no validation split was found: the run ends without an evaluation");
   }
