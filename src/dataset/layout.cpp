@@ -194,6 +194,16 @@ Result<SplitLocation> find_split(storage::ObjectStore& store, Split split) {
     location.note = found->note;
     return location;
   }
+  bool anything = false;
+  ATOLL_TRY(store.list("", [&](const storage::ObjectInfo&) {
+    anything = true;
+    return false;
+  }));
+  if (!anything) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{}: there is no dataset, nor anything else", store.uri()),
+                "check the path");
+  }
   auto keys = ATOLL_TRY(keys_of_split(store, split));
   const std::string usual = keys.front();
   const auto shared = keys_for_both();

@@ -89,6 +89,14 @@ TEST(Layout, the_folder_with_most_of_the_images_wins) {
   EXPECT_EQ(find_split(store, Split::kTrain)->image_prefix, "images/");
 }
 
+TEST(Layout, an_empty_or_missing_place_is_named_as_such) {
+  FakeStore store;
+  const auto found = find_split(store, Split::kTrain);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().to_string(),
+            "fake:: there is no dataset, nor anything else (check the path)");
+}
+
 TEST(Layout, the_other_split_does_not_serve) {
   FakeStore store;
   fill(store, {"annotations/instances_train2017.json", "train2017/a.jpg"});
