@@ -44,7 +44,7 @@ double fastest_ms(int repetitions, const std::function<void()>& body) {
 
 // Sides between 8 and 300 px, evenly in the logarithm; (count, 4).
 Tensor random_boxes(int64_t count, uint64_t key) {
-  const Tensor boxes = at::empty({count, 4});
+  Tensor boxes = at::empty({count, 4});
   auto* box = boxes.mutable_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i, box += 4) {
     atl::KeyedRandom random({key, static_cast<uint64_t>(i)});

@@ -41,7 +41,7 @@ class LoaderTest : public testing::Test {
     const int64_t index = images_++;
     const std::string name = fmt::format("{}.png", index);
     EXPECT_TRUE(builder_.add_image({100 + index, size.width, size.height, name}));
-    const Picture picture = noise(size, static_cast<uint64_t>(index));
+    Picture picture = noise(size, static_cast<uint64_t>(index));
     const auto file = encode_png(picture).value();
     const std::span<const std::byte> part(file);
     EXPECT_TRUE(store_.put("train/" + name, {&part, 1}));

@@ -2,6 +2,7 @@
 #include "model/mask_rcnn.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include "base/check.h"

@@ -1,6 +1,7 @@
 // Our numbers against torchvision's on small randomly weighted networks: the goldens of
 // reference/mask_rcnn_goldens.py, which describes the names in the files.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -67,7 +67,7 @@ at::Tensor ParameterSet::parameter(
 }
 
 at::Tensor ParameterSet::buffer(const std::string& name, const at::Tensor& value) {
-  const at::Tensor tensor = value.to(device_);
+  at::Tensor tensor = value.to(device_);
   ATOLL_CHECK(state_.emplace(name, tensor).second) << name;
   return tensor;
 }

@@ -1,6 +1,7 @@
 #include "model/roi_heads.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

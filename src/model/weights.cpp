@@ -1,6 +1,7 @@
 // Weights in and out: by state-dict name between tensors, and as files that carry what is needed to
 // use them again.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

@@ -159,7 +159,7 @@ at::Tensor match_boxes(const at::Tensor& ground_truth,
                        double high_threshold,
                        double low_threshold,
                        bool allow_low_quality) {
-  const at::Tensor result =
+  at::Tensor result =
       at::full({candidates.size(0)}, kBelowLowThreshold, candidates.options().dtype(at::kLong));
   const int64_t truth_count = ground_truth.size(0);
   if (truth_count == 0 || candidates.size(0) == 0) return result;
