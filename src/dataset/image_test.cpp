@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/keyed_random.h"
@@ -205,6 +207,39 @@ TEST(Image, of_sixteen_bits_the_upper_eight_are_kept) {
   const uint16_t rgb[] = {0x0102, 0x0380, 0xfeff};
   EXPECT_EQ(decode_image(png_of(PNG_FORMAT_LINEAR_RGB, {1, 1}, rgb))->rgb,
             (std::vector<uint8_t>{1, 3, 0xfe}));
+}
+
+std::vector<uint8_t> from_hex(const std::string& text) {
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i + 1 < text.size(); i += 2) {
+    bytes.push_back(static_cast<uint8_t>(std::stoi(text.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
+// CMYK, YCCK and RGB JPEGs, interlaced, 16-bit and narrow PNGs: reference/image_goldens.py.
+TEST(Image, the_rarer_sorts_of_files_have_the_pixels_that_pillow_finds) {
+  std::ifstream stream(ATOLL_SOURCE_DIR "/reference/goldens/images.json");
+  const auto goldens = nlohmann::json::parse(stream);
+  const int width = goldens["source"]["width"];
+  const int height = goldens["source"]["height"];
+  ASSERT_GE(goldens["cases"].size(), 20U);
+  for (const auto& golden : goldens["cases"]) {
+    SCOPED_TRACE(golden["name"].get<std::string>());
+    const auto file = from_hex(golden["file"]);
+    const auto picture = decode_image(std::as_bytes(std::span(file)), {width, height});
+    ASSERT_TRUE(picture.has_value()) << picture.error().to_string();
+    const auto expected = from_hex(golden["rgb"]);
+    ASSERT_EQ(picture->rgb.size(), expected.size());
+    int differing = 0;
+    int largest = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const int difference = std::abs(picture->rgb[i] - expected[i]);
+      differing += difference != 0 ? 1 : 0;
+      largest = std::max(largest, difference);
+    }
+    EXPECT_EQ(differing, 0) << "of " << expected.size() << " values, by up to " << largest;
+  }
 }
 
 // Sizes that torchvision's transform gives: min(800 / shorter, 1333 / longer) in float64, then
