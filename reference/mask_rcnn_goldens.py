@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 import torchvision
+from golden_file import save_golden
 from keyed_random import hash_name, install_samplers, uniform
-from safetensors.torch import save_file
 from torchvision.models.detection.image_list import ImageList
 from torchvision_model import build_torchvision_model
 
@@ -251,7 +251,7 @@ def make_golden(name, config):
         "torchvision": torchvision.__version__,
     }
     path = GOLDENS / f"mask_rcnn_{name}.safetensors"
-    save_file({key: value.contiguous() for key, value in out.items()}, path, metadata)
+    save_golden({key: value.contiguous() for key, value in out.items()}, path, metadata)
     found = [len(out[f"found.{i}.boxes"]) for i in range(2)]
     print(f"{path.name}: {path.stat().st_size} bytes, detections {found}")
     print("  losses", out["curve"][0].tolist(), "->", out["curve"][-1].tolist())

@@ -7,7 +7,7 @@ import json
 import pathlib
 
 import torch
-from safetensors.torch import save_file
+from golden_file import save_golden
 
 SEED, STEPS = 7, 10
 RATES = [0.01 * (1 + step) for step in range(STEPS)]
@@ -36,8 +36,8 @@ def main():
     tensors |= run("adamw", lambda groups: torch.optim.AdamW(groups, lr=1, weight_decay=0.05))
     out = pathlib.Path(__file__).parent.parent / "src/train/testdata/optimizer.safetensors"
     out.parent.mkdir(exist_ok=True)
-    save_file(tensors, out, metadata={"made_by": "reference/optimizer_goldens.py", "seed": str(SEED),
-                                      "rates": json.dumps(RATES), "torch": torch.__version__})
+    save_golden(tensors, out, metadata={"made_by": "reference/optimizer_goldens.py", "seed": str(SEED),
+                                        "rates": json.dumps(RATES), "torch": torch.__version__})
 
 
 if __name__ == "__main__":
