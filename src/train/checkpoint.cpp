@@ -35,8 +35,15 @@ uint64_t hash_bytes(uint64_t hash, const void* data, size_t size_bytes) {
   return hash;
 }
 
-uint64_t checksum(const TensorMap& tensors) {
-  uint64_t hash = 1;
+std::string to_text(const Json& json) {
+  // File names may hold bytes that are not UTF-8.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// Of the tensors and of the metadata as they are written, so that a digit that changed shows, too.
+uint64_t checksum(const Json& state, const TensorMap& tensors) {
+  const std::string text = to_text(state);
+  uint64_t hash = hash_bytes(1, text.data(), text.size());
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor plain = tensor.detach().to(at::kCPU).contiguous();
     hash = hash_bytes(hash, name.data(), name.size());
@@ -45,31 +52,31 @@ uint64_t checksum(const TensorMap& tensors) {
   return hash;
 }
 
-std::string to_json(const RunState& state, uint64_t sum) {
-  const Json json = {{"version", kVersion},
-                     {"step", state.step},
-                     {"epoch", state.epoch},
-                     {"metrics_bytes", state.metrics_bytes},
-                     {"best_ap", state.best_ap},
-                     {"best_step", state.best_step},
-                     {"bad_steps", state.bad_steps},
-                     {"bad_images", state.bad_images},
-                     {"train_images", state.train_images},
-                     {"config", state.config},
-                     {"category_ids", state.categories.ids},
-                     {"category_names", state.categories.names},
-                     {"checksum", fmt::format("{:016x}", sum)}};
-  // File names may hold bytes that are not UTF-8.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string checksum_text(const Json& state, const TensorMap& tensors) {
+  return fmt::format("{:016x}", checksum(state, tensors));
+}
+
+Json to_json(const RunState& state) {
+  return {{"version", kVersion},
+          {"step", state.step},
+          {"epoch", state.epoch},
+          {"metrics_bytes", state.metrics_bytes},
+          {"best_ap", state.best_ap},
+          {"best_step", state.best_step},
+          {"bad_steps", state.bad_steps},
+          {"bad_images", state.bad_images},
+          {"train_images", state.train_images},
+          {"config", state.config},
+          {"category_ids", state.categories.ids},
+          {"category_names", state.categories.names}};
 }
 
 tl::unexpected<Error> corrupt(std::string_view key, std::string what) {
   return fail(ErrorCode::kCorrupt, fmt::format("{}: {}", key, what));
 }
 
-Result<RunState> from_json(std::string_view key, const std::string& text, std::string& sum) {
+Result<RunState> from_json(std::string_view key, const Json& json) {
   try {
-    const Json json = Json::parse(text);
     if (json.at("version").get<int>() != kVersion) {
       return fail(ErrorCode::kUnsupported,
                   fmt::format("{}: written by another version of atoll", key),
@@ -87,7 +94,9 @@ Result<RunState> from_json(std::string_view key, const std::string& text, std::s
     json.at("config").get_to(state.config);
     json.at("category_ids").get_to(state.categories.ids);
     json.at("category_names").get_to(state.categories.names);
-    json.at("checksum").get_to(sum);
+    if (state.categories.ids.size() != state.categories.names.size()) {
+      return corrupt(key, "its metadata name more or fewer categories than they number");
+    }
     return state;
   } catch (const Json::exception& error) {
     return corrupt(key, fmt::format("its metadata is damaged: {}", error.what()));
@@ -123,21 +132,23 @@ std::string checkpoint_key(int64_t step) {
 Result<void> write_checkpoint(storage::ObjectStore& store,
                               const RunState& state,
                               const TensorMap& tensors) {
-  return model::write_safetensors(store,
-                                  checkpoint_key(state.step),
-                                  tensors,
-                                  {{kMetadataKey, to_json(state, checksum(tensors))}});
+  Json json = to_json(state);
+  json["checksum"] = checksum_text(json, tensors);
+  return model::write_safetensors(
+      store, checkpoint_key(state.step), tensors, {{kMetadataKey, to_text(json)}});
 }
 
 Result<Checkpoint> read_checkpoint(storage::ObjectStore& store, std::string_view key) {
   auto file = ATOLL_TRY(model::read_safetensors(store, key));
   const auto metadata = file.metadata.find(kMetadataKey);
   if (metadata == file.metadata.end()) return corrupt(key, "not a checkpoint of atoll");
-  std::string sum;
-  RunState state = ATOLL_TRY(from_json(key, metadata->second, sum));
-  if (fmt::format("{:016x}", checksum(file.tensors)) != sum) {
-    return corrupt(key, "the checksum of the tensors is wrong");
-  }
+  Json json = Json::parse(metadata->second, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return corrupt(key, "its metadata are no JSON object");
+  // The version first: another one may have another checksum.
+  RunState state = ATOLL_TRY(from_json(key, json));
+  const Json sum = json.value("checksum", Json());
+  json.erase("checksum");
+  if (sum != checksum_text(json, file.tensors)) return corrupt(key, "the checksum is wrong");
   return Checkpoint{std::move(state), std::move(file.tensors)};
 }
 

@@ -95,6 +95,27 @@ TEST(Checkpoint, a_truncated_or_altered_newest_one_falls_back_to_the_one_before)
   }
 }
 
+// The metadata stand in the header, whose own form survives a digit that is another one.
+TEST(Checkpoint, altered_metadata_are_found) {
+  const auto altered = [](const std::string& from, const std::string& to) {
+    storage::FakeStore store;
+    EXPECT_TRUE(write_checkpoint(store, state_at(40), some_tensors()));
+    std::string bytes(store.get(checkpoint_key(40))->text());
+    const size_t at = bytes.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    EXPECT_EQ(from.size(), to.size());
+    bytes.replace(at, from.size(), to);
+    EXPECT_TRUE(storage::put_text(store, checkpoint_key(40), bytes));
+    const auto read = read_checkpoint(store, checkpoint_key(40));
+    return read ? std::string("no error") : read.error().to_string();
+  };
+  EXPECT_THAT(altered("\\\"step\\\":40", "\\\"step\\\":48"), HasSubstr("the checksum is wrong"));
+  EXPECT_THAT(altered("1000", "1001"), HasSubstr("the checksum is wrong"));
+  EXPECT_THAT(altered("[0,7]", "[777]"), HasSubstr("categories"));
+  EXPECT_THAT(altered("[0,7]", "[0.7}"), HasSubstr("no JSON object"));
+  EXPECT_THAT(altered("[0,7]", "12345"), HasSubstr("damaged"));
+}
+
 TEST(Checkpoint, when_all_are_damaged_that_is_an_error_not_a_fresh_start) {
   storage::FakeStore store;
   ASSERT_TRUE(write_checkpoint(store, state_at(8), some_tensors()));
