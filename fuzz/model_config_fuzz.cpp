@@ -1,5 +1,5 @@
-// The model's description in a weight file's metadata: a configuration within its limits or an error, and
-// what is accepted survives being written and read again.
+// The model's description in a weight file's metadata: a configuration within its limits or an
+// error, and what is accepted survives being written and read again.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

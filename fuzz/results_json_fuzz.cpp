@@ -1,5 +1,6 @@
-// Results files come from other people's programs. Against a small ground truth: what is accepted can be
-// evaluated (numbers in range), and survives being written and read again.
+// Results files come from other people's programs. Against a small ground truth: what is accepted
+// can be evaluated (numbers in range), and survives being written and read again.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
