@@ -18,7 +18,7 @@ BoxHead::BoxHead(ParameterSet& parameters, const ModelConfig& config)
 
 BoxHead::Outputs BoxHead::forward(const at::Tensor& pooled) const {
   // fc6's columns are in torch's order (channel, y, x), so the pooled features are, too.
-  at::Tensor x = fc6_(pooled.contiguous().view({pooled.size(0), -1})).relu_();
+  at::Tensor x = fc6_(pooled.contiguous().flatten(1)).relu_();
   x = fc7_(x).relu_();
   return {scores_(x), deltas_(x)};
 }

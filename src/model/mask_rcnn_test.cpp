@@ -53,6 +53,18 @@ Target one_object(int64_t width) {
           {at::tensor(counts, at::kInt), at::tensor({int64_t{0}, total}, at::kLong), 64, width}};
 }
 
+TEST(MaskRcnn, an_image_without_any_proposal_has_no_detections) {
+  ModelConfig config = small();
+  config.rpn_min_size_px = 1e6;  // larger than every image
+  MaskRcnn model(config, at::kCPU, 1);
+  const auto detections = model.detect(small_images());
+  ASSERT_EQ(detections.size(), 2U);
+  for (const auto& found : detections) {
+    EXPECT_EQ(found.boxes.sizes(), at::IntArrayRef({0, 4}));
+    EXPECT_EQ(found.masks.size(0), 0);
+  }
+}
+
 TEST(MaskRcnn, names_and_shapes_are_those_of_torchvision) {
   std::ifstream file(ATOLL_SOURCE_DIR "/src/model/testdata/r50_fpn_state.txt");
   ASSERT_TRUE(file);

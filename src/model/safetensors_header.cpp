@@ -28,6 +28,46 @@ uint64_t read_length(std::span<const std::byte> file) {
   return length;
 }
 
+// What a file is that begins so, where that is no safetensors file; "" = unknown.
+std::string_view other_format(std::span<const std::byte> file) {
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  // torch.save: a zip archive; before version 1.6 a bare pickle (protocol 2 to 5).
+  if (text.starts_with("PK\x03\x04")) return "a zip archive, as torch.save writes them";
+  if (text.size() > 1 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5) return "a pickle";
+  if (text.starts_with("\xff\xd8\xff")) return "a JPEG picture";
+  if (text.starts_with("\x89PNG")) return "a PNG picture";
+  return {};
+}
+
+// Why the first bytes cannot be the header's length.
+tl::unexpected<Error> no_header(std::string_view name,
+                                std::span<const std::byte> file,
+                                uint64_t length) {
+  const auto format = other_format(file);
+  if (format.starts_with("a zip") || format.starts_with("a pickle")) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{}: {}, not a safetensors file", name, format),
+                "pickles can run code and are never read; convert it once, in Python: "
+                "safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
+                "\"FILE.safetensors\")");
+  }
+  if (!format.empty()) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{}: {}, not a safetensors file", name, format),
+                "name a file of weights");
+  }
+  if (file.size() < kLengthBytes) {
+    return corrupt(name, fmt::format("{} bytes are too few for a safetensors file", file.size()));
+  }
+  if (length > kMostHeaderBytes) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: not a safetensors file, or its beginning is damaged", name),
+                kHint);
+  }
+  return corrupt(name,
+                 fmt::format("cut off: a header of {} bytes in a file of {}", length, file.size()));
+}
+
 std::optional<uint64_t> as_unsigned(const Json& json) {
   if (!json.is_number_unsigned()) return std::nullopt;
   return json.get<uint64_t>();
@@ -157,10 +197,10 @@ uint64_t safetensors_element_bytes(std::string_view dtype) {
 
 Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> file,
                                                    std::string_view name) {
-  if (file.size() < kLengthBytes) return corrupt(name, "too short for a safetensors file");
+  if (file.size() < kLengthBytes) return no_header(name, file, 0);
   const uint64_t length = read_length(file);
   if (length > kMostHeaderBytes || length > file.size() - kLengthBytes) {
-    return corrupt(name, fmt::format("header of {} bytes in a file of {}", length, file.size()));
+    return no_header(name, file, length);
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
   const Json json = ATOLL_TRY(parse_json(text, name));

@@ -105,6 +105,25 @@ TEST(Safetensors, damage_is_refused_and_the_tensor_named) {
   }
 }
 
+TEST(Safetensors, what_is_no_safetensors_file_is_called_by_its_name) {
+  using namespace std::string_literals;
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"PK\x03\x04\x14\0\0\0archive/data.pkl"s, "pickles can run code and are never read"},
+      {"\x80\x02}q\0X\x01\0\0\0a"s, "pickles can run code and are never read"},
+      {"\x80\x02}."s, "pickles can run code and are never read"},
+      {"\xff\xd8\xff\xe0\0\x10JFIF\0"s, "a JPEG picture, not a safetensors file"},
+      {"\x89PNG\r\n\x1a\n\0\0"s, "a PNG picture, not a safetensors file"},
+      {"no weights at all"s, "not a safetensors file, or its beginning is damaged"},
+      {""s, "0 bytes are too few"},
+      {"\x00\x10\0\0\0\0\0\0{"s, "cut off: a header of 4096 bytes in a file of 9"}};
+  for (const auto& [bytes, message] : cases) {
+    const auto header = parse_safetensors_header(std::as_bytes(std::span(bytes)), "w");
+    ASSERT_FALSE(header);
+    EXPECT_THAT(header.error().to_string(), HasSubstr(message));
+    EXPECT_THAT(header.error().to_string(), testing::Not(HasSubstr("\n")));
+  }
+}
+
 TEST(Safetensors, a_file_cut_off_anywhere_is_refused) {
   const auto whole = file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
   for (size_t size = 0; size < whole.size(); ++size) {
