@@ -203,7 +203,7 @@ void Loader::Impl::note_bad_image(const Sample& sample, const Error& error) {
 Error Loader::Impl::too_many_bad_images() const {
   const std::lock_guard lock(mutex);
   std::string list;
-  for (const std::string& image : bad_images) list += "\n  " + image;
+  for (const std::string& image : bad_images) list += (list.empty() ? " " : "; ") + image;
   return {
       ErrorCode::kInvalidInput,
       fmt::format(

@@ -317,6 +317,8 @@ TEST_F(LoaderTest, one_bad_image_too_many_is_an_error_that_lists_them_all) {
     EXPECT_THAT(failed.error().message, HasSubstr("2 unreadable images, 1 allowed"));
     EXPECT_THAT(failed.error().message, HasSubstr("train/1.png: empty file"));
     EXPECT_THAT(failed.error().message, HasSubstr("train/2.png: neither JPEG nor PNG"));
+    // The program prints the first line of a message.
+    EXPECT_EQ(failed.error().message.find('\n'), std::string::npos);
   }
 }
 
