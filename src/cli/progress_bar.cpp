@@ -103,12 +103,14 @@ void ProgressBar::leave() {
 void ProgressBar::update(const train::Progress& progress) {
   const std::lock_guard lock(mutex_);
   if (last_ && std::string_view(last_->phase) != progress.phase) leave();
+  const bool again = last_ && !pending_ && last_->done == progress.done;
   last_ = progress;
-  pending_ = true;
+  pending_ = !again;
   const auto wait = output_.terminal ? Clock::duration(kRedrawEvery) : kLineEvery;
   const bool due = !drawn_at_ || output_.now() - *drawn_at_ >= wait;
   const bool done = progress.total > 0 && progress.done >= progress.total;
-  if (due || done) draw(progress);
+  // The end may be reported twice; in a log once is enough.
+  if (due || (done && !again)) draw(progress);
 }
 
 void ProgressBar::line(std::string_view text) {

@@ -108,6 +108,16 @@ TEST(ProgressBar, elsewhere_it_is_a_plain_line_every_ten_seconds_and_at_the_end)
   EXPECT_THAT(screen.written[4], HasSubstr("100 % 400/400"));
 }
 
+TEST(ProgressBar, an_end_that_is_reported_twice_is_one_line) {
+  Screen screen;
+  ProgressBar bar(screen.output(false));
+  bar.update(at(399));
+  bar.update(at(400));
+  bar.update(at(400));
+  bar.finish();
+  EXPECT_EQ(screen.written.size(), 2);
+}
+
 TEST(ProgressBar, lines_push_the_bar_down) {
   Screen screen;
   ProgressBar bar(screen.output(true));
