@@ -1,4 +1,4 @@
-"""What makes tidy.py look at a file again. clang-tidy itself is not run."""
+"""What makes tidy.py look at a file again, and how closely. clang-tidy itself is not run."""
 
 import tempfile
 import unittest
@@ -43,6 +43,14 @@ class Stamp(unittest.TestCase):
 
     def test_headers_that_include_each_other_end(self):
         self.assertEqual(len(tidy.closure(self.root / "src/base/other.h", self.root / "src")), 1)
+
+
+class Analyzer(unittest.TestCase):
+    def test_neither_tests_nor_torch_rooms_are_analyzed(self):
+        torch = "g++ -idirafter .venv/lib/python3.11/site-packages/torch/include -c"
+        self.assertTrue(tidy.is_analyzed(Path("src/eval/match.cpp"), "g++ -c"))
+        self.assertFalse(tidy.is_analyzed(Path("src/eval/match_test.cpp"), "g++ -c"))
+        self.assertFalse(tidy.is_analyzed(Path("src/model/rpn.cpp"), torch))
 
 
 if __name__ == "__main__":
