@@ -46,10 +46,11 @@ class Stamp(unittest.TestCase):
 
 
 class Analyzer(unittest.TestCase):
-    def test_neither_tests_nor_torch_rooms_are_analyzed(self):
+    def test_neither_tests_nor_the_command_line_nor_torch_rooms_are_analyzed(self):
         torch = "g++ -idirafter .venv/lib/python3.11/site-packages/torch/include -c"
         self.assertTrue(tidy.is_analyzed(Path("src/eval/match.cpp"), "g++ -c"))
         self.assertFalse(tidy.is_analyzed(Path("src/eval/match_test.cpp"), "g++ -c"))
+        self.assertFalse(tidy.is_analyzed(Path("src/cli/data_command.cpp"), "g++ -c"))
         self.assertFalse(tidy.is_analyzed(Path("src/model/rpn.cpp"), torch))
 
 
