@@ -23,6 +23,7 @@ at::Tensor by_anchor(const at::Tensor& map, int64_t values) {
 
 at::Tensor concatenate(const std::vector<at::Tensor>& maps, int64_t values) {
   std::vector<at::Tensor> flat;
+  flat.reserve(maps.size());
   for (const at::Tensor& map : maps) flat.push_back(by_anchor(map, values));
   return at::cat(flat, 1);
 }

@@ -41,7 +41,7 @@ std::optional<std::string> name_of(at::ScalarType wanted) {
 
 }  // namespace
 
-Result<TensorFile> parse_safetensors(storage::Blob bytes, std::string_view name) {
+Result<TensorFile> parse_safetensors(const storage::Blob& bytes, std::string_view name) {
   auto header = ATOLL_TRY(parse_safetensors_header(bytes.bytes(), name));
   TensorFile file;
   file.metadata = std::move(header.metadata);

@@ -24,7 +24,7 @@ struct TensorFile {
       tensors;  // views of the mapping, kept alive by the tensors; read only
 };
 
-Result<TensorFile> parse_safetensors(storage::Blob bytes, std::string_view name);
+Result<TensorFile> parse_safetensors(const storage::Blob& bytes, std::string_view name);
 Result<TensorFile> read_safetensors(storage::ObjectStore& store, std::string_view key);
 // Tensors in order of name; contiguous CPU copies are made where needed.
 Result<void> write_safetensors(storage::ObjectStore& store,

@@ -78,7 +78,7 @@ struct Tracer::Impl {
 
 Buffer& Tracer::Impl::buffer_of_this_thread() {
   thread_local Cache cache;
-  if (cache.tracer == id) return *cache.buffer;
+  if (cache.buffer != nullptr && cache.tracer == id) return *cache.buffer;
   const uint64_t thread = number_of_this_thread();
   const std::lock_guard lock(mutex);
   const auto found =

@@ -13,7 +13,7 @@ constexpr double kMaxCount = 1e15;  // exact in a double, more than any count he
 
 std::span<const ConfigKey> config_keys() {
   using enum OnResume;
-  static const std::vector<ConfigKey> kKeys = {
+  static const std::vector<ConfigKey> keys = {
       {"preset",
        "tiny, r18_fpn, r34_fpn, r50_fpn, r101_fpn: where the defaults come from",
        ATOLL_SLOT(preset),
@@ -243,7 +243,7 @@ std::span<const ConfigKey> config_keys() {
        "of the upsampling layer",
        ATOLL_SLOT(model.mask_deconv_channels)},
   };
-  return kKeys;
+  return keys;
 }
 
 #undef ATOLL_SLOT

@@ -77,9 +77,9 @@ Result<at::Device> choose_device(std::string_view name) {
                 fmt::format("device \"{}\" is not known", name),
                 "auto, cpu or cuda");
   }
-  static const Result<void> kCuda = open_cuda();
-  if (kCuda) return at::Device(at::kCUDA, 0);
-  if (name == "cuda") return tl::unexpected(kCuda.error());
+  static const Result<void> cuda = open_cuda();
+  if (cuda) return at::Device(at::kCUDA, 0);
+  if (name == "cuda") return tl::unexpected(cuda.error());
   return at::Device(at::kCPU);
 }
 

@@ -90,6 +90,7 @@ Result<void> TrainingRun::handle_skipped_step(const StepResult& result,
                                               const std::vector<int64_t>& image_indices) {
   ++state_.bad_steps;
   std::vector<std::string_view> names;
+  names.reserve(image_indices.size());
   for (const int64_t index : image_indices) {
     names.push_back(data_->dataset.images()[static_cast<size_t>(index)].file_name);
   }

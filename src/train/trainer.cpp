@@ -37,6 +37,7 @@ std::vector<at::Tensor> statistics_of(const model::MaskRcnn& model) {
   auto state = model.state();
   for (const auto& parameter : model.parameters()) state.erase(parameter.name);
   std::vector<at::Tensor> statistics;
+  statistics.reserve(state.size());
   for (const auto& [name, tensor] : state) statistics.push_back(tensor);
   return statistics;
 }
