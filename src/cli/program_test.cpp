@@ -274,6 +274,14 @@ TEST(CommandLine, shortcuts_of_train_become_settings_behind_the_written_ones) {
                                       "weights=w.safetensors"));
 }
 
+TEST(CommandLine, of_a_repeated_shortcut_the_last_one_counts) {
+  FakeEngine engine;
+  EXPECT_EQ(run_with(engine, {"train", "--steps", "5", "--out", "a", "--steps=7", "--out", "b"}),
+            0);
+  ASSERT_TRUE(engine.trained);
+  EXPECT_THAT(engine.trained->sets, ::testing::UnorderedElementsAre("train.steps=7", "out=b"));
+}
+
 TEST(CommandLine, eval_and_predict_hand_their_options_on) {
   FakeEngine engine;
   EXPECT_EQ(run_with(engine,

@@ -58,7 +58,8 @@ CLI::Option* add_shortcut(CLI::App& command,
     options->shortcuts.push_back(set_text(key, fmt::format("{}", value)));
   };
   return command.add_option_function<T>(name, store, fmt::format("{} [{}]", description, key))
-      ->type_name(type_name);
+      ->type_name(type_name)
+      ->take_last();
 }
 
 }  // namespace
