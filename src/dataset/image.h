@@ -1,6 +1,7 @@
 // Decoding and resizing pictures. Plain 8-bit RGB buffers, rows top to bottom, no padding.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -21,6 +22,14 @@ struct Picture {
   int width = 0;
   int height = 0;
   std::vector<uint8_t> rgb;  // (height, width, 3)
+};
+
+// r, g, b in 0..255 become matrix * (r, g, b) + offset, clamped to 0..255.
+struct ColourTransform {
+  std::array<float, 9> matrix = {1, 0, 0, 0, 1, 0, 0, 0, 1};  // row by row: red's, green's, blue's
+  std::array<float, 3> offset = {};
+  bool is_identity() const { return *this == ColourTransform{}; }
+  friend bool operator==(const ColourTransform&, const ColourTransform&) = default;
 };
 
 struct ImageHeader {

@@ -17,6 +17,7 @@
 #include <unordered_set>
 
 #include "dataset/sample.h"
+#include "dataset/sample_reader.h"
 
 namespace atl::dataset {
 namespace {
@@ -24,8 +25,8 @@ namespace {
 // One batch on its way.
 struct Slot {
   Batch batch;
-  std::vector<std::optional<Error>> errors;  // by sample
-  size_t unfinished = 0;                     // samples; guarded by the loader's mutex
+  std::vector<std::optional<SampleReader::Failure>> failures;  // by sample
+  size_t unfinished = 0;  // samples; guarded by the loader's mutex
   std::once_flag have_pixels;
 
   size_t plane_size() const {
@@ -87,13 +88,13 @@ struct Loader::Impl {
   std::unique_ptr<Slot> make_slot(int64_t step, const std::vector<int64_t>& image_indices) const;
   void run_thread(int number);
   void load(SampleReader& reader, const Task& task);
-  Result<void> read(SampleReader& reader, const Task& task);
-  std::string key_of(const Sample& sample) const {
-    const Image& image = dataset.images()[static_cast<size_t>(sample.image_index)];
+  tl::expected<void, SampleReader::Failure> read(SampleReader& reader, const Task& task);
+  std::string key_of(int64_t image_index) const {
+    const Image& image = dataset.images()[static_cast<size_t>(image_index)];
     return image_prefix + std::string(image.file_name);
   }
   Result<Batch> finish(std::unique_ptr<Slot> slot);
-  void note_bad_image(const Sample& sample, const Error& error);
+  void note_bad_image(const SampleReader::Failure& failure);
   Error too_many_bad_images() const;
 };
 
@@ -101,7 +102,7 @@ std::unique_ptr<Slot> Loader::Impl::make_slot(int64_t step,
                                               const std::vector<int64_t>& image_indices) const {
   auto slot = std::make_unique<Slot>();
   slot->batch.step = step;
-  slot->errors.resize(image_indices.size());
+  slot->failures.resize(image_indices.size());
   slot->unfinished = image_indices.size();
   const int64_t epoch = epoch_of(step);
   for (const int64_t index : image_indices) {
@@ -134,7 +135,7 @@ void Loader::Impl::fill_window() {
 
 void Loader::Impl::run_thread(int number) {
   if (tracer != nullptr) tracer->name_thread(fmt::format("loader {}", number));
-  SampleReader reader(options, tracer);
+  SampleReader reader(dataset, store, image_prefix, options, tracer);
   std::unique_lock lock(mutex);
   while (true) {
     work_came.wait(lock, [&] { return stopping || !tasks.empty(); });
@@ -150,18 +151,20 @@ void Loader::Impl::run_thread(int number) {
 
 // Nothing is thrown out of here: a thread has nobody to throw to.
 void Loader::Impl::load(SampleReader& reader, const Task& task) {
-  std::optional<Error>& error = task.slot->errors[task.sample];
+  auto& failure = task.slot->failures[task.sample];
+  const int64_t image_index = task.slot->batch.samples[task.sample].image_index;
   try {
     auto result = read(reader, task);
-    if (!result) error = std::move(result).error();
+    if (!result) failure = std::move(result).error();
   } catch (const std::exception& exception) {
-    error = Error{ErrorCode::kInternal, exception.what(), {}, {}};
+    failure = {image_index, Error{ErrorCode::kInternal, exception.what(), {}, {}}};
   } catch (...) {
-    error = Error{ErrorCode::kInternal, "an unknown exception", {}, {}};
+    failure = {image_index, Error{ErrorCode::kInternal, "an unknown exception", {}, {}}};
   }
 }
 
-Result<void> Loader::Impl::read(SampleReader& reader, const Task& task) {
+tl::expected<void, SampleReader::Failure> Loader::Impl::read(SampleReader& reader,
+                                                             const Task& task) {
   Slot& slot = *task.slot;
   Sample& sample = slot.batch.samples[task.sample];
   const int64_t step = slot.batch.step;
@@ -175,14 +178,10 @@ Result<void> Loader::Impl::read(SampleReader& reader, const Task& task) {
     }
     slot.batch.pixels.resize(slot.plane_size() * slot.batch.samples.size());
   });
-  storage::Blob file;
-  {
-    const trace::Span span(tracer, "read", step);
-    file = ATOLL_TRY(store.get(key_of(sample)));
-  }
   const auto plane =
       std::span(slot.batch.pixels).subspan(task.sample * slot.plane_size(), slot.plane_size());
-  ATOLL_TRY(reader.read(file.bytes(), sample, step, {slot.batch.height, slot.batch.width, plane}));
+  auto pixels = reader.read(sample, step, {slot.batch.height, slot.batch.width, plane});
+  if (!pixels) return pixels;
   if (options.train) {
     const trace::Span span(tracer, "targets", step);
     add_targets(dataset, sample);
@@ -190,10 +189,10 @@ Result<void> Loader::Impl::read(SampleReader& reader, const Task& task) {
   return {};
 }
 
-void Loader::Impl::note_bad_image(const Sample& sample, const Error& error) {
-  if (!bad_indices.insert(sample.image_index).second) return;
-  const std::string key = key_of(sample);
-  std::string what = error.to_string();
+void Loader::Impl::note_bad_image(const SampleReader::Failure& failure) {
+  if (!bad_indices.insert(failure.image_index).second) return;
+  const std::string key = key_of(failure.image_index);
+  std::string what = failure.error.to_string();
   // The store's errors name the key themselves.
   if (what.find(key) == std::string::npos) what = key + ": " + what;
   const std::lock_guard lock(mutex);
@@ -218,11 +217,12 @@ Result<Batch> Loader::Impl::finish(std::unique_ptr<Slot> slot) {
   const auto plane = static_cast<ptrdiff_t>(slot->plane_size());
   size_t kept = 0;
   for (size_t i = 0; i < batch.samples.size(); ++i) {
-    if (const auto& error = slot->errors[i]) {
-      if (!is_bad_image(*error)) {
-        return tl::unexpected(Error(*error).with_context("loading " + key_of(batch.samples[i])));
+    if (const auto& failure = slot->failures[i]) {
+      if (!is_bad_image(failure->error)) {
+        return tl::unexpected(
+            Error(failure->error).with_context("loading " + key_of(failure->image_index)));
       }
-      note_bad_image(batch.samples[i], *error);
+      note_bad_image(*failure);
       continue;
     }
     if (kept != i) {

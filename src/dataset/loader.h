@@ -32,13 +32,34 @@ struct LoaderOptions {
   int64_t max_bad_images = 0;  // different unreadable images tolerated; one more is an error
 };
 
-// One image of a batch. G ground truths, boxes and masks at the resized scale.
+// The objects of another picture, laid over a sample's pixels. Only where `mask` is set does
+// anything change, and there the pixel is that of the other picture scaled to `scaled`, its window
+// of the sample's `resized` size beginning at (left, top), then mirrored if `flipped`. Where that
+// window reaches beyond the scaled picture, the mask must be empty.
+struct Paste {
+  int64_t image_index = 0;
+  ImageSize scaled;
+  int left = 0;  // may be negative, as may top
+  int top = 0;
+  bool flipped = false;
+  ColourTransform colour;
+  Rle mask;  // as the masks of the sample: resized.height x resized.width, mirroring done
+};
+
+// One image of a batch: the picture scaled to `scaled`, its window of size `resized` beginning at
+// (left, top), then mirrored if `flipped`. Without crop, scaled = resized and left = top = 0. G
+// ground truths, boxes and masks in the pixels of that window.
 struct Sample {
   int64_t image_id = 0;
   int64_t image_index = 0;  // in the dataset
   ImageSize original;       // as the JSON has it
-  ImageSize resized;        // inside the padded batch
+  ImageSize scaled;
+  int left = 0;  // the window lies inside the scaled picture
+  int top = 0;
+  ImageSize resized;  // inside the padded batch
   bool flipped = false;
+  ColourTransform colour;
+  std::vector<Paste> pastes;  // laid over the sample one after the other
   // Of annotations that are no crowd, have a box of some size inside the image and a mask that
   // is not empty; in the file's order.
   std::vector<float> boxes;     // (G, 4) x1, y1, x2, y2

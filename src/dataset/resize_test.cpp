@@ -66,7 +66,10 @@ TEST(Resize, one_pass_flips_and_normalises_and_writes_only_its_rows) {
   for (const bool flip : {false, true}) {
     std::vector<float> pixels(stride * 40, kUntouched);
     Resizer resizer;
-    resizer.resize(picture, {size, flip, scale, offset}, pixels, stride);
+    resizer.resize(picture,
+                   {.scaled = size, .window = size, .flip = flip, .scale = scale, .offset = offset},
+                   pixels,
+                   stride);
     for (int y = 0; y < size.height; ++y) {
       for (size_t i = 0; i < stride; ++i) {
         const float value = pixels[static_cast<size_t>(y) * stride + i];
@@ -84,6 +87,56 @@ TEST(Resize, one_pass_flips_and_normalises_and_writes_only_its_rows) {
   }
 }
 
+TEST(Resize, a_window_is_a_part_of_the_whole_and_repeats_the_edge_beyond_it) {
+  const Picture picture = noise(37, 23, 1);
+  const ImageSize scaled = {61, 40};
+  std::vector<float> whole(size_t{61} * 40 * 3);
+  Resizer resizer;
+  resizer.resize(picture, {.scaled = scaled, .window = scaled}, whole, size_t{61} * 3);
+  KeyedRandom random(5);
+  for (int round = 0; round < 40; ++round) {
+    const int left = static_cast<int>(random.below(80)) - 20;
+    const int top = static_cast<int>(random.below(60)) - 20;
+    const ImageSize window = {1 + static_cast<int>(random.below(70)),
+                              1 + static_cast<int>(random.below(50))};
+    const bool flip = random.below(2) == 1;
+    std::vector<float> part(static_cast<size_t>(window.width * window.height * 3));
+    resizer.resize(picture,
+                   {.scaled = scaled, .left = left, .top = top, .window = window, .flip = flip},
+                   part,
+                   static_cast<size_t>(window.width) * 3);
+    for (int y = 0; y < window.height; ++y) {
+      for (int x = 0; x < window.width; ++x) {
+        const int from_x = std::clamp(left + (flip ? window.width - 1 - x : x), 0, 60);
+        const int from_y = std::clamp(top + y, 0, 39);
+        for (int c = 0; c < 3; ++c) {
+          ASSERT_EQ(part[static_cast<size_t>((y * window.width + x) * 3 + c)],
+                    whole[static_cast<size_t>((from_y * 61 + from_x) * 3 + c)])
+              << x << "," << y << " of " << window.width << "x" << window.height << " at " << left
+              << "," << top;
+        }
+      }
+    }
+  }
+}
+
+TEST(Resize, colours_are_transformed_and_clamped_before_they_are_normalised) {
+  Picture picture{1, 1, {200, 100, 10}};
+  const ColourTransform colour = {{0, 2, 0, 1, 0, 1, 0, 0, -1}, {0.5F, 100, 5}};
+  EXPECT_FALSE(colour.is_identity());
+  EXPECT_TRUE(ColourTransform{}.is_identity());
+  std::vector<float> pixels(3);
+  Resizer().resize(picture,
+                   {.scaled = {1, 1},
+                    .window = {1, 1},
+                    .scale = {2, 1, 1},
+                    .offset = {1, 0, 3},
+                    .colour = colour},
+                   pixels,
+                   3);
+  EXPECT_EQ(pixels, (std::vector<float>{200.5F * 2 + 1, 255, 3}));
+}
+
 TEST(Resize, the_same_size_gives_the_same_picture) {
   const Picture picture = noise(31, 17, 9);
   std::vector<uint8_t> bytes(picture.rgb.size());
@@ -97,7 +150,7 @@ TEST(Resize, a_resizer_can_be_used_again_for_other_sizes) {
     const Picture picture = noise(side, side + 1, 4);
     std::vector<float> again(25 * 3 * 20);
     std::vector<float> fresh(again.size());
-    const Resizer::Output output = {{25, 20}, side == 3, {1, 1, 1}, {0, 0, 0}};
+    const Resizer::Output output = {.scaled = {25, 20}, .window = {25, 20}, .flip = side == 3};
     used.resize(picture, output, again, 25 * 3);
     Resizer().resize(picture, output, fresh, 25 * 3);
     EXPECT_EQ(again, fresh);

@@ -24,6 +24,7 @@ Sample plan_sample(const CocoDataset& dataset,
   sample.image_index = image_index;
   sample.original = {image.width, image.height};
   sample.resized = resized_size(sample.original, options.min_size_px, options.max_size_px);
+  sample.scaled = sample.resized;
   if (options.train) {
     KeyedRandom random(
         {options.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(image.id), kFlip});
@@ -69,36 +70,6 @@ void add_targets(const CocoDataset& dataset, Sample& sample) {
     sample.labels.push_back(*label);
     sample.masks.push_back(std::move(mask));
   }
-}
-
-SampleReader::SampleReader(const LoaderOptions& options, trace::Tracer* tracer) : tracer_(tracer) {
-  for (size_t c = 0; c < 3; ++c) {
-    scale_[c] = 1.0F / (255.0F * options.standard_deviation[c]);
-    offset_[c] = -options.mean[c] / options.standard_deviation[c];
-  }
-}
-
-Result<void> SampleReader::read(std::span<const std::byte> file,
-                                const Sample& sample,
-                                int64_t step,
-                                const Plane& plane) {
-  {
-    const trace::Span span(tracer_, "decode", step);
-    ATOLL_TRY(decode_image_into(file, sample.original, kMaxPixels, picture_));
-  }
-  const trace::Span span(tracer_, "resize", step);
-  const size_t stride = static_cast<size_t>(plane.width) * 3;
-  const auto [width, height] = sample.resized;
-  resizer_.resize(
-      picture_, {sample.resized, sample.flipped, scale_, offset_}, plane.pixels, stride);
-  for (size_t y = 0; y < static_cast<size_t>(height); ++y) {
-    const auto row = plane.pixels.subspan(y * stride, stride);
-    std::fill(row.begin() + ptrdiff_t{width} * 3, row.end(), 0.0F);
-  }
-  std::fill(plane.pixels.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(height) * stride),
-            plane.pixels.end(),
-            0.0F);
-  return {};
 }
 
 }  // namespace atl::dataset

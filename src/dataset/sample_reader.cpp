@@ -1,0 +1,109 @@
+#include "dataset/sample_reader.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "dataset/rle_runs.h"
+
+namespace atl::dataset {
+
+SampleReader::SampleReader(const CocoDataset& dataset,
+                           storage::ObjectStore& store,
+                           const std::string& image_prefix,
+                           const LoaderOptions& options,
+                           trace::Tracer* tracer)
+    : dataset_(dataset), store_(store), image_prefix_(image_prefix), tracer_(tracer) {
+  for (size_t c = 0; c < 3; ++c) {
+    scale_[c] = 1.0F / (255.0F * options.standard_deviation[c]);
+    offset_[c] = -options.mean[c] / options.standard_deviation[c];
+  }
+}
+
+tl::expected<void, SampleReader::Failure> SampleReader::read(const Sample& sample,
+                                                             int64_t step,
+                                                             const Plane& plane) {
+  if (auto decoded = decode(sample.image_index, step); !decoded) {
+    return tl::unexpected(Failure{sample.image_index, std::move(decoded).error()});
+  }
+  const size_t stride = static_cast<size_t>(plane.width) * 3;
+  const auto [width, height] = sample.resized;
+  {
+    const trace::Span span(tracer_, "resize", step);
+    resizer_.resize(picture_,
+                    {.scaled = sample.scaled,
+                     .left = sample.left,
+                     .top = sample.top,
+                     .window = sample.resized,
+                     .flip = sample.flipped,
+                     .scale = scale_,
+                     .offset = offset_,
+                     .colour = sample.colour},
+                    plane.pixels,
+                    stride);
+    for (size_t y = 0; y < static_cast<size_t>(height); ++y) {
+      const auto row = plane.pixels.subspan(y * stride, stride);
+      std::fill(row.begin() + ptrdiff_t{width} * 3, row.end(), 0.0F);
+    }
+    std::fill(plane.pixels.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(height) * stride),
+              plane.pixels.end(),
+              0.0F);
+  }
+  for (const Paste& paste : sample.pastes) {
+    if (rle_area(paste.mask) == 0) continue;
+    if (auto decoded = decode(paste.image_index, step); !decoded) {
+      return tl::unexpected(Failure{paste.image_index, std::move(decoded).error()});
+    }
+    const trace::Span span(tracer_, "paste", step);
+    lay_over(paste, sample.resized, plane);
+  }
+  return {};
+}
+
+Result<void> SampleReader::decode(int64_t image_index, int64_t step) {
+  const Image& image = dataset_.images()[static_cast<size_t>(image_index)];
+  storage::Blob file;
+  {
+    const trace::Span span(tracer_, "read", step);
+    file = ATOLL_TRY(store_.get(image_prefix_ + std::string(image.file_name)));
+  }
+  const trace::Span span(tracer_, "decode", step);
+  return decode_image_into(file.bytes(), {image.width, image.height}, kMaxPixels, picture_);
+}
+
+// Only the mask's bounding box is resized, and only the mask's runs are copied out of it.
+void SampleReader::lay_over(const Paste& paste, ImageSize window, const Plane& plane) {
+  const auto height = static_cast<uint32_t>(window.height);
+  ATOLL_CHECK(paste.mask.height == height &&
+              paste.mask.width == static_cast<uint32_t>(window.width))
+      << paste.mask.width << "x" << paste.mask.height << " over " << window.width << "x"
+      << window.height;
+  const auto box = rle_bounding_box(paste.mask);
+  const int x = static_cast<int>(box[0]);
+  const int y = static_cast<int>(box[1]);
+  const ImageSize part = {static_cast<int>(box[2]), static_cast<int>(box[3])};
+  const size_t part_stride = static_cast<size_t>(part.width) * 3;
+  pasted_.resize(part_stride * static_cast<size_t>(part.height));
+  resizer_.resize(picture_,
+                  {.scaled = paste.scaled,
+                   .left = paste.left + (paste.flipped ? window.width - x - part.width : x),
+                   .top = paste.top + y,
+                   .window = part,
+                   .flip = paste.flipped,
+                   .scale = scale_,
+                   .offset = offset_,
+                   .colour = paste.colour},
+                  pasted_,
+                  part_stride);
+  const size_t stride = static_cast<size_t>(plane.width) * 3;
+  for (internal::ForegroundRuns run(paste.mask); !run.done(); run.next()) {
+    for (uint64_t pixel = run.begin(); pixel < run.end(); ++pixel) {
+      const uint64_t row = pixel % height;
+      const uint64_t column = pixel / height;
+      const float* from = pasted_.data() + (row - static_cast<uint64_t>(y)) * part_stride +
+                          (column - static_cast<uint64_t>(x)) * 3;
+      std::copy_n(from, 3, plane.pixels.data() + row * stride + column * 3);
+    }
+  }
+}
+
+}  // namespace atl::dataset

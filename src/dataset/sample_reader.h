@@ -1,0 +1,56 @@
+// From a sample's files to its pixels in the batch. Private to this room: what the loader's threads
+// do.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataset/loader.h"
+#include "dataset/resize.h"
+
+namespace atl::dataset {
+
+// One for each thread, because it keeps its buffers. The dataset, the store and the tracer (may be
+// null) must outlive it.
+class SampleReader {
+ public:
+  // The plane of one image in the padded batch.
+  struct Plane {
+    int height = 0;
+    int width = 0;
+    std::span<float> pixels;  // (height, width, 3)
+  };
+  // The picture that could not be read may be one that was to be pasted.
+  struct Failure {
+    int64_t image_index = 0;
+    Error error;
+  };
+
+  SampleReader(const CocoDataset& dataset,
+               storage::ObjectStore& store,
+               const std::string& image_prefix,
+               const LoaderOptions& options,
+               trace::Tracer* tracer);
+
+  // Reads, decodes, resizes, flips and normalises into the plane, lays the sample's pastes over it,
+  // and zeroes the plane's padding. After a failure the plane's contents are unspecified.
+  tl::expected<void, Failure> read(const Sample& sample, int64_t step, const Plane& plane);
+
+ private:
+  // Into picture_.
+  Result<void> decode(int64_t image_index, int64_t step);
+  void lay_over(const Paste& paste, ImageSize window, const Plane& plane);
+
+  const CocoDataset& dataset_;
+  storage::ObjectStore& store_;
+  const std::string& image_prefix_;
+  std::array<float, 3> scale_ = {};
+  std::array<float, 3> offset_ = {};
+  trace::Tracer* tracer_;
+  Picture picture_;
+  Resizer resizer_;
+  std::vector<float> pasted_;  // the part of a pasted picture that its mask needs
+};
+
+}  // namespace atl::dataset

@@ -1,0 +1,148 @@
+#include "dataset/sample_reader.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/keyed_random.h"
+#include "dataset/coco_builder.h"
+#include "storage/fake_store.h"
+
+namespace atl::dataset {
+namespace {
+
+using testing::HasSubstr;
+
+Picture noise(ImageSize size, uint64_t seed) {
+  Picture picture{size.width,
+                  size.height,
+                  std::vector<uint8_t>(static_cast<size_t>(size.width * size.height * 3))};
+  KeyedRandom random(seed);
+  for (uint8_t& value : picture.rgb) value = static_cast<uint8_t>(random.below(256));
+  return picture;
+}
+
+class SampleReaderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    CocoBuilder builder;
+    for (int64_t i = 0; i < 2; ++i) {
+      const std::string name = fmt::format("{}.png", i);
+      pictures_.push_back(noise(sizes_[static_cast<size_t>(i)], static_cast<uint64_t>(i)));
+      const ImageSize size = sizes_[static_cast<size_t>(i)];
+      ASSERT_TRUE(builder.add_image({i, size.width, size.height, name}));
+      const auto file = encode_png(pictures_.back()).value();
+      const std::span<const std::byte> part(file);
+      ASSERT_TRUE(store_.put(prefix_ + name, {&part, 1}));
+    }
+    dataset_ = builder.finish();
+    options_.mean = {0.5F, 0.25F, 0};
+    options_.standard_deviation = {0.5F, 1, 2};
+  }
+
+  // A window of the first picture at its own size.
+  static Sample window_of_first() {
+    Sample sample;
+    sample.image_index = 0;
+    sample.original = sample.scaled = sizes_[0];
+    sample.left = 3;
+    sample.top = 2;
+    sample.resized = {20, 10};
+    return sample;
+  }
+  tl::expected<void, SampleReader::Failure> read(const Sample& sample) {
+    SampleReader reader(dataset_, store_, prefix_, options_, nullptr);
+    plane_.assign(size_t{32} * 16 * 3, 12345.0F);
+    return reader.read(sample, 0, {16, 32, plane_});
+  }
+  float normalised(const Picture& picture, int x, int y, size_t c) const {
+    const auto at = static_cast<size_t>((y * picture.width + x) * 3) + c;
+    const float value = static_cast<float>(picture.rgb[at]) / 255.0F;
+    return (value - options_.mean[c]) / options_.standard_deviation[c];
+  }
+  float plane(int x, int y, size_t c) const {
+    return plane_[static_cast<size_t>((y * 32 + x) * 3) + c];
+  }
+
+  static constexpr std::array<ImageSize, 2> sizes_ = {ImageSize{30, 15}, ImageSize{12, 18}};
+  const std::string prefix_ = "train/";
+  std::vector<Picture> pictures_;
+  storage::FakeStore store_;
+  CocoDataset dataset_;
+  LoaderOptions options_;
+  std::vector<float> plane_;
+};
+
+TEST_F(SampleReaderTest, a_window_is_cut_mirrored_and_padded) {
+  for (const bool flipped : {false, true}) {
+    Sample sample = window_of_first();
+    sample.flipped = flipped;
+    ASSERT_TRUE(read(sample));
+    for (int y = 0; y < 16; ++y) {
+      for (int x = 0; x < 32; ++x) {
+        for (size_t c = 0; c < 3; ++c) {
+          const bool inside = x < 20 && y < 10;
+          const float expected =
+              inside ? normalised(pictures_[0], 3 + (flipped ? 19 - x : x), 2 + y, c) : 0;
+          ASSERT_NEAR(plane(x, y, c), expected, 1e-6) << x << "," << y;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SampleReaderTest, pasted_pixels_come_from_the_other_picture_where_the_mask_is_set) {
+  KeyedRandom random(3);
+  for (const bool flipped : {false, true}) {
+    // The other picture covers x in [5, 17) of the window, or of its mirror image.
+    std::vector<uint8_t> bitmap(size_t{20} * 10);
+    for (int x = 0; x < 20; ++x) {
+      const int from = flipped ? 19 - x : x;
+      if (from < 5 || from >= 17 || x == 11) continue;
+      for (int y = 1; y < 9; ++y) {
+        bitmap[static_cast<size_t>(x * 10 + y)] = random.below(3) > 0 ? 1 : 0;
+      }
+    }
+    Sample sample = window_of_first();
+    Paste paste;
+    paste.image_index = 1;
+    paste.scaled = sizes_[1];
+    paste.left = -5;
+    paste.top = 4;
+    paste.flipped = flipped;
+    paste.mask = rle_from_bitmap(bitmap, 10, 20);
+    sample.pastes = {paste};
+    ASSERT_TRUE(read(sample));
+    for (int y = 0; y < 10; ++y) {
+      for (int x = 0; x < 20; ++x) {
+        const bool pasted = bitmap[static_cast<size_t>(x * 10 + y)] != 0;
+        for (size_t c = 0; c < 3; ++c) {
+          const int from = flipped ? 19 - x : x;
+          const float expected = pasted ? normalised(pictures_[1], from - 5, y + 4, c)
+                                        : normalised(pictures_[0], 3 + x, 2 + y, c);
+          ASSERT_NEAR(plane(x, y, c), expected, 1e-6) << x << "," << y << " " << pasted;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SampleReaderTest, a_pasted_picture_that_cannot_be_read_is_the_one_that_is_named) {
+  ASSERT_TRUE(store_.remove("train/1.png"));
+  Sample sample = window_of_first();
+  Paste paste;
+  paste.image_index = 1;
+  paste.scaled = sizes_[1];
+  paste.mask = {10, 20, {50, 20, 130}};
+  sample.pastes = {paste};
+  const auto failed = read(sample);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().image_index, 1);
+  EXPECT_THAT(failed.error().error.to_string(), HasSubstr("train/1.png"));
+  // Nothing of it is wanted, nothing is read.
+  sample.pastes[0].mask = {10, 20, {200}};
+  EXPECT_TRUE(read(sample));
+}
+
+}  // namespace
+}  // namespace atl::dataset
