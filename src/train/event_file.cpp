@@ -14,24 +14,10 @@
 #include <array>
 #include <bit>
 
+#include "dataset/tfrecord.h"
+
 namespace atl::train {
 namespace {
-
-constexpr std::array<uint32_t, 256> make_crc_table() {
-  constexpr uint32_t kCastagnoliReversed = 0x82f63b78;
-  std::array<uint32_t, 256> table{};
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    uint32_t crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCastagnoliReversed : 0);
-    table[byte] = crc;
-  }
-  return table;
-}
-
-uint32_t masked_crc(std::string_view bytes) {
-  const uint32_t crc = crc32c(bytes);
-  return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
-}
 
 template <typename T>
 std::string little_endian(T value) {
@@ -79,22 +65,6 @@ std::string event_head(int64_t step, double seconds_since_1970) {
 
 }  // namespace
 
-uint32_t crc32c(std::string_view bytes) {
-  static constexpr auto kTable = make_crc_table();
-  uint32_t crc = ~0U;
-  for (const char c : bytes)
-    crc = kTable[(crc ^ static_cast<unsigned char>(c)) & 0xff] ^ (crc >> 8);
-  return ~crc;
-}
-
-std::string tfrecord(std::string_view data) {
-  const std::string length = little_endian(static_cast<uint64_t>(data.size()));
-  std::string bytes = length + little_endian(masked_crc(length));
-  bytes += data;
-  bytes += little_endian(masked_crc(data));
-  return bytes;
-}
-
 Result<EventFile> EventFile::open(storage::ObjectStore& store,
                                   double seconds_since_1970,
                                   int64_t first_step) {
@@ -102,10 +72,12 @@ Result<EventFile> EventFile::open(storage::ObjectStore& store,
   const auto seconds = static_cast<int64_t>(seconds_since_1970);
   auto log = ATOLL_TRY(
       AppendLog::open(store, fmt::format("events.out.tfevents.{:010}.{}", seconds, host_name())));
-  log.add(tfrecord(event_head(0, seconds_since_1970) + bytes_field(3, "brain.Event:2")));
+  log.add(
+      dataset::frame_tfrecord(event_head(0, seconds_since_1970) + bytes_field(3, "brain.Event:2")));
   if (first_step > 0) {
     const std::string start = integer_field(1, 1);
-    log.add(tfrecord(event_head(first_step, seconds_since_1970) + bytes_field(7, start)));
+    log.add(dataset::frame_tfrecord(event_head(first_step, seconds_since_1970) +
+                                    bytes_field(7, start)));
   }
   return EventFile(std::move(log));
 }
@@ -115,7 +87,7 @@ void EventFile::add(int64_t step, double seconds_since_1970, std::span<const Sca
   for (const auto& [name, value] : scalars) {
     summary += bytes_field(1, bytes_field(1, name) + float_field(2, static_cast<float>(value)));
   }
-  log_.add(tfrecord(event_head(step, seconds_since_1970) + bytes_field(5, summary)));
+  log_.add(dataset::frame_tfrecord(event_head(step, seconds_since_1970) + bytes_field(5, summary)));
 }
 
 }  // namespace atl::train

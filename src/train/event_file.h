@@ -1,5 +1,4 @@
-// TensorBoard's event file: scalars by step, as TFRecords (little-endian length, its CRC, the data,
-// its CRC; the CRCs are CRC-32C, rotated and offset). Source: TensorFlow's tfrecord documentation.
+// TensorBoard's event file: scalars by step, as TFRecords (dataset/tfrecord.h).
 #pragma once
 
 #include <cstdint>
@@ -13,10 +12,6 @@
 #include "train/append_log.h"
 
 namespace atl::train {
-
-uint32_t crc32c(std::string_view bytes);
-// One framed record.
-std::string tfrecord(std::string_view data);
 
 using Scalar = std::pair<std::string, double>;
 

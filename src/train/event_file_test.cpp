@@ -3,15 +3,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "dataset/tfrecord.h"
 #include "storage/fake_store.h"
 
 namespace atl::train {
 namespace {
-
-TEST(EventFile, crc32c_gives_the_check_value_of_its_definition) {
-  EXPECT_EQ(crc32c("123456789"), 0xe3069283U);
-  EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8a9136aaU);  // RFC 3720, B.4
-}
 
 // Takes the framing apart, as TensorBoard does.
 std::vector<std::string> read_records(std::string_view file) {
@@ -20,7 +16,7 @@ std::vector<std::string> read_records(std::string_view file) {
     uint64_t length = 0;
     for (int i = 7; i >= 0; --i) length = (length << 8) | static_cast<unsigned char>(file[i]);
     const auto data = records.emplace_back(file.substr(12, length));
-    EXPECT_EQ(tfrecord(data), file.substr(0, 16 + length));
+    EXPECT_EQ(dataset::frame_tfrecord(data), file.substr(0, 16 + length));
     file.remove_prefix(16 + length);
   }
   return records;
@@ -30,17 +26,6 @@ std::string hex(std::string_view bytes) {
   std::string text;
   for (const char c : bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
   return text;
-}
-
-TEST(EventFile, a_record_is_framed_as_tensorflow_frames_it) {
-  // python: tf.io.TFRecordWriter of b"hello"; length 5, its masked CRC, the data, its masked CRC.
-  const std::string record = tfrecord("hello");
-  EXPECT_EQ(hex(record.substr(0, 8)), "0500000000000000");
-  EXPECT_EQ(record.size(), 8U + 4 + 5 + 4);
-  const uint32_t crc = crc32c("hello");
-  const uint32_t masked = ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
-  EXPECT_EQ(static_cast<unsigned char>(record[17]), masked & 0xff);
-  EXPECT_EQ(static_cast<unsigned char>(record[20]), masked >> 24);
 }
 
 TEST(EventFile, scalars_are_what_protoc_encodes_and_a_restart_is_marked) {
