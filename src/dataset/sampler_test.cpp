@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
 #include "base/keyed_random.h"
+#include "dataset/coco_builder.h"
 
 namespace atl::dataset {
 namespace {
@@ -129,6 +131,197 @@ TEST(Sampler, without_shuffling_the_images_come_in_order) {
   EXPECT_EQ(sampler.batch(2), (std::vector<int64_t>{4, 0}));
   EXPECT_EQ(sampler.batch(4), (std::vector<int64_t>{2, 3}));
   EXPECT_EQ(sampler.padding_per_epoch(), 1);
+}
+
+// Runs are resumed: an order that changes silently would show them other data.
+TEST(Sampler, the_order_stays_what_it_was) {
+  std::vector<ImageSize> sizes;
+  for (int i = 0; i < 10; ++i) sizes.push_back(i % 3 == 0 ? ImageSize{3, 4} : ImageSize{4, 3});
+  const std::vector<std::vector<int64_t>> expected = {
+      {4, 2, 5}, {0, 3, 6}, {3, 6, 9}, {8, 7, 1}, {6, 9, 3}, {8, 5, 2}, {9, 3, 0}, {4, 7, 1}};
+  const SamplerOptions options{.seed = 7, .global_batch = 3};
+  Sampler plain(sizes, options);
+  Sampler once_each(sizes, options, std::vector<double>(10, 1.0));
+  for (size_t step = 0; step < expected.size(); ++step) {
+    EXPECT_EQ(plain.batch(static_cast<int64_t>(step)), expected[step]);
+    EXPECT_EQ(once_each.batch(static_cast<int64_t>(step)), expected[step]);
+  }
+}
+
+// --- Ranks ---
+
+TEST(Sampler, any_number_of_ranks_shares_the_same_batches_out) {
+  for (int world_size = 1; world_size <= 64; ++world_size) {
+    SamplerOptions options;
+    options.seed = static_cast<uint64_t>(world_size % 3);
+    options.global_batch = 1 + (world_size * 7) % 40;  // dividing, not dividing, fewer than ranks
+    const auto sizes = some_sizes(101, 9);
+    Sampler alone(sizes, options);
+    std::vector<Sampler> ranks(static_cast<size_t>(world_size), Sampler(sizes, options));
+    for (int64_t step = 0; step < 2 * alone.batches_per_epoch(); ++step) {
+      std::vector<int64_t> together;
+      std::set<size_t> shares;
+      for (int rank = 0; rank < world_size; ++rank) {
+        const auto share = ranks[static_cast<size_t>(rank)].batch(step, rank, world_size);
+        together.insert(together.end(), share.begin(), share.end());
+        shares.insert(share.size());
+      }
+      ASSERT_EQ(together, alone.batch(step)) << world_size << " ranks, step " << step;
+      ASSERT_LE(*shares.rbegin() - *shares.begin(), 1U);
+      ASSERT_EQ(*shares.begin(), static_cast<size_t>(options.global_batch / world_size));
+    }
+  }
+}
+
+// A job that loses nodes and goes on, again and again, in the middle of an epoch.
+TEST(Sampler, a_job_resumed_on_another_number_of_ranks_goes_on_with_the_same_data) {
+  const auto sizes = some_sizes(57, 3);
+  const std::vector<double> repeats(57, 1.7);
+  SamplerOptions options;
+  options.global_batch = 6;
+  for (uint64_t round = 0; round < 20; ++round) {
+    KeyedRandom random(round);
+    Sampler uninterrupted(sizes, options, repeats);
+    const int64_t steps = 3 * uninterrupted.batches_per_epoch();
+    for (int64_t step = 0; step < steps;) {
+      const int world_size = 1 + static_cast<int>(random.below(64));
+      std::vector<Sampler> ranks(static_cast<size_t>(world_size), Sampler(sizes, options, repeats));
+      const int64_t killed = std::min(steps, step + 1 + static_cast<int64_t>(random.below(9)));
+      for (; step < killed; ++step) {
+        std::vector<int64_t> together;
+        for (int rank = 0; rank < world_size; ++rank) {
+          const auto share = ranks[static_cast<size_t>(rank)].batch(step, rank, world_size);
+          together.insert(together.end(), share.begin(), share.end());
+        }
+        ASSERT_EQ(together, uninterrupted.batch(step)) << world_size << " ranks, step " << step;
+      }
+    }
+  }
+}
+
+// --- Repeat factors ---
+
+TEST(Sampler, a_repeated_image_comes_as_often_on_average_and_rounded_in_each_epoch) {
+  for (uint64_t round = 0; round < 20; ++round) {
+    KeyedRandom random({round, 2});
+    const int images = 2 + static_cast<int>(random.below(30));
+    std::vector<double> repeats;
+    double sum = 0;
+    for (int i = 0; i < images; ++i) {
+      repeats.push_back(random.below(3) == 0 ? 1.0 : random.uniform(1, 4));
+      sum += repeats.back();
+    }
+    // In order, one by one: so the only padding is one image at an epoch's end, and can be told by
+    // being the first image again.
+    const SamplerOptions options{
+        .seed = round, .global_batch = 1, .shuffle = false, .group_by_aspect = false};
+    Sampler sampler(some_sizes(images, round), options, repeats);
+    ASSERT_EQ(sampler.batches_per_epoch(), static_cast<int64_t>(std::ceil(sum - 1e-6)));
+    constexpr int kEpochs = 400;
+    std::vector<int64_t> drawn(static_cast<size_t>(images));
+    for (int64_t epoch = 0; epoch < kEpochs; ++epoch) {
+      std::vector<int64_t> times(static_cast<size_t>(images));
+      for (int64_t s = 0; s < sampler.batches_per_epoch(); ++s) {
+        const int64_t image = sampler.batch(epoch * sampler.batches_per_epoch() + s)[0];
+        const bool padding = s + 1 == sampler.batches_per_epoch() && image == 0;
+        if (!padding) ++times[static_cast<size_t>(image)];
+      }
+      for (size_t i = 0; i < times.size(); ++i) {
+        ASSERT_GE(times[i], static_cast<int64_t>(std::floor(repeats[i]))) << "image " << i;
+        ASSERT_LE(times[i], static_cast<int64_t>(std::ceil(repeats[i]))) << "image " << i;
+        drawn[i] += times[i];
+      }
+    }
+    // Of 400 coins, the mean's standard deviation is 0.025 at most.
+    for (size_t i = 0; i < drawn.size(); ++i) {
+      EXPECT_NEAR(static_cast<double>(drawn[i]) / kEpochs, repeats[i], 0.1)
+          << "round " << round << ", image " << i;
+    }
+  }
+}
+
+TEST(Sampler, a_whole_number_of_repetitions_is_exact_and_spread_over_the_epoch) {
+  std::vector<double> repeats(40, 1.0);
+  repeats[11] = 8;
+  SamplerOptions options;
+  options.global_batch = 1;
+  Sampler sampler(std::vector<ImageSize>(40, {4, 3}), options, repeats);
+  ASSERT_EQ(sampler.batches_per_epoch(), 47);
+  EXPECT_EQ(sampler.padding_per_epoch(), 0);
+  std::vector<int64_t> steps;
+  std::map<int64_t, int> seen;
+  for (int64_t step = 0; step < 47; ++step) {
+    const int64_t image = sampler.batch(step)[0];
+    if (image == 11) steps.push_back(step);
+    ++seen[image];
+  }
+  EXPECT_EQ(steps.size(), 8U);
+  EXPECT_GT(steps.back() - steps.front(), 15);
+  for (const auto& [image, times] : seen) EXPECT_EQ(times, image == 11 ? 8 : 1);
+  EXPECT_EQ(seen.size(), 40U);
+}
+
+TEST(Sampler, the_rounded_images_change_from_epoch_to_epoch) {
+  SamplerOptions options;
+  options.global_batch = 30;
+  options.shuffle = false;
+  Sampler sampler(std::vector<ImageSize>(20, {4, 3}), options, std::vector<double>(20, 1.5));
+  ASSERT_EQ(sampler.batches_per_epoch(), 1);
+  EXPECT_NE(sampler.batch(0), sampler.batch(1));
+  EXPECT_NE(sampler.batch(1), sampler.batch(2));
+}
+
+class RepeatFactorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const int64_t id : {3, 5, 9}) {
+      ASSERT_TRUE(builder_.add_category({id, "category " + std::to_string(id), ""}));
+    }
+  }
+  void add_image(const std::vector<int64_t>& categories, bool crowd = false) {
+    const int64_t id = images_++;
+    ASSERT_TRUE(builder_.add_image({id, 8, 8, "x.png"}));
+    for (const int64_t category : categories) {
+      AnnotationRecord record;
+      record.id = annotations_++;
+      record.image_id = id;
+      record.category_id = category;
+      record.crowd = crowd;
+      record.box = {1, 1, 2, 2};
+      record.area = 4;
+      if (crowd) {
+        record.kind = SegmentationKind::kRle;
+        record.rle = Rle{8, 8, {0, 64}};
+      }
+      ASSERT_TRUE(builder_.add_annotation(record));
+    }
+  }
+
+  CocoBuilder builder_;
+  int64_t images_ = 0;
+  int64_t annotations_ = 0;
+};
+
+TEST_F(RepeatFactorTest, the_rarest_category_of_an_image_decides) {
+  for (int i = 0; i < 12; ++i) add_image({3, 3, 3});  // twice in one image counts once
+  add_image({3, 5});
+  add_image({9, 5, 3});
+  add_image({});
+  add_image({9}, true);  // a crowd of the rarest does not count
+  const CocoDataset dataset = builder_.finish();
+  std::vector<int64_t> images(16);
+  for (size_t i = 0; i < images.size(); ++i) images[i] = static_cast<int64_t>(i);
+  // f: 14/16 of category 3, 2/16 of 5, 1/16 of 9.
+  const auto factors = repeat_factors(dataset, images, 0.5);
+  EXPECT_DOUBLE_EQ(factors[0], 1);
+  EXPECT_DOUBLE_EQ(factors[12], 2);  // sqrt(0.5 / 0.125)
+  EXPECT_DOUBLE_EQ(factors[13], std::sqrt(0.5 * 16));
+  EXPECT_DOUBLE_EQ(factors[14], 1);
+  EXPECT_DOUBLE_EQ(factors[15], 1);
+  EXPECT_EQ(repeat_factors(dataset, images, 0), std::vector<double>(16, 1.0));
+  // The shares are those of the images that take part.
+  const std::vector<int64_t> some = {13, 14};
+  EXPECT_EQ(repeat_factors(dataset, some, 0.5), (std::vector<double>{1, 1}));
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ struct DataConfig {
   int64_t max_bad_images = 10;
   bool keep_empty = true;  // train on images without objects
   bool group_by_aspect = true;
+  double repeat_factor_threshold = 0;  // 0: off; images with rarer categories come more often
   double flip_probability = 0.5;
   int64_t limit_images = 0;  // 0: all; else the first N of the split, for trying things out
   friend bool operator==(const DataConfig&, const DataConfig&) = default;

@@ -66,6 +66,13 @@ std::span<const ConfigKey> config_keys() {
       {"data.group_by_aspect",
        "batches of only landscape or only portrait images",
        ATOLL_SLOT(data.group_by_aspect)},
+      {"data.repeat_factor_threshold",
+       "images with a category in less than this share of them come more often; 0 = off, LVIS "
+       "0.001",
+       ATOLL_SLOT(data.repeat_factor_threshold),
+       kFixed,
+       0,
+       1},
       {"data.flip_probability",
        "of mirroring a training image",
        ATOLL_SLOT(data.flip_probability),

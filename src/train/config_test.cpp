@@ -120,6 +120,7 @@ TEST(Config, every_field_has_a_key) {
                                 bad,
                                 empty,
                                 group,
+                                repeat,
                                 flip,
                                 limit] = config.data;
   [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] =
@@ -130,7 +131,7 @@ TEST(Config, every_field_has_a_key) {
     data_keys += key.name.starts_with("data.") ? 1 : 0;
     train_keys += key.name.starts_with("train.") ? 1 : 0;
   }
-  EXPECT_EQ(data_keys, 12U);
+  EXPECT_EQ(data_keys, 13U);
   EXPECT_EQ(train_keys, 21U);
   // The model's own list, which its weight files are written from.
   const auto model = nlohmann::json::parse(model::to_json(config.model));

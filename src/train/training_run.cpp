@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "base/parallel.h"
 #include "train/device.h"
 #include "train/initial_weights.h"
@@ -84,12 +86,7 @@ Result<void> TrainingRun::open_data() {
   } else {
     say("no validation split was found: the run ends without an evaluation");
   }
-  sampler_.emplace(
-      data_->sizes(),
-      dataset::SamplerOptions{
-          .seed = config_.train.seed,
-          .global_batch = static_cast<int>(config_.train.global_batch / config_.train.accumulation),
-          .group_by_aspect = data.group_by_aspect});
+  make_sampler();
   const int64_t steps_per_epoch =
       (sampler_->batches_per_epoch() + config_.train.accumulation - 1) / config_.train.accumulation;
   steps_ = config_.train.steps > 0 ? config_.train.steps : kDefaultEpochs * steps_per_epoch;
@@ -100,6 +97,28 @@ Result<void> TrainingRun::open_data() {
                   categories,
                   categories == 1 ? "category" : "categories"));
   return {};
+}
+
+void TrainingRun::make_sampler() {
+  const auto& data = config_.data;
+  std::vector<double> repeats;
+  if (data.repeat_factor_threshold > 0) {
+    repeats = dataset::repeat_factors(data_->dataset, data_->images, data.repeat_factor_threshold);
+  }
+  sampler_.emplace(
+      data_->sizes(),
+      dataset::SamplerOptions{
+          .seed = config_.train.seed,
+          .global_batch = static_cast<int>(config_.train.global_batch / config_.train.accumulation),
+          .group_by_aspect = data.group_by_aspect},
+      repeats);
+  if (!repeats.empty()) {
+    const auto more = std::ranges::count_if(repeats, [](double factor) { return factor > 1; });
+    say(fmt::format("repeat factors: {} of {} images come more than once, {:.1f} times at most",
+                    more,
+                    repeats.size(),
+                    *std::ranges::max_element(repeats)));
+  }
 }
 
 Result<void> TrainingRun::make_trainer() {
@@ -194,8 +213,10 @@ void TrainingRun::make_loader() {
       data_->image_prefix,
       loader_options(config_),
       plan,
-      // The sampler belongs to the plan's thread; this part of it changes nothing.
-      [per_epoch = sampler_->batches_per_epoch()](int64_t micro) { return micro / per_epoch; },
+      // The sampler belongs to the plan's thread; this part of it changes nothing. Where images are
+      // repeated within an epoch, each time is to look different: then the step is the key.
+      [per_key = config_.data.repeat_factor_threshold > 0 ? 1 : sampler_->batches_per_epoch()](
+          int64_t micro) { return micro / per_key; },
       state_.step * accumulation,
       &tracer_);
 }

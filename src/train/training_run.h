@@ -39,6 +39,7 @@ class TrainingRun {
  private:
   // --- training_run.cpp ---
   Result<void> open_data();
+  void make_sampler();
   Result<void> make_trainer();
   Result<void> resume_or_start();
   Result<void> resume(Checkpoint checkpoint);
