@@ -9,8 +9,10 @@
 namespace atl::dataset {
 namespace {
 
+using internal::ColumnRun;
 using internal::ForegroundRuns;
 using internal::RunWriter;
+using internal::split_by_column;
 
 uint64_t pixel_count(const Rle& rle) { return uint64_t{rle.height} * rle.width; }
 
@@ -63,14 +65,9 @@ Rle intersect_pair(const Rle& a, const Rle& b) {
   return result;
 }
 
-// A foreground run inside one column.
-struct ColumnRun {
-  uint32_t column;
-  uint32_t begin;
-  uint32_t end;
-};
+}  // namespace
 
-std::vector<ColumnRun> split_by_column(const Rle& rle) {
+std::vector<ColumnRun> internal::split_by_column(const Rle& rle) {
   std::vector<ColumnRun> runs;
   runs.reserve(rle.counts.size() / 2 + rle.width);
   const uint32_t height = rle.height;
@@ -85,8 +82,6 @@ std::vector<ColumnRun> split_by_column(const Rle& rle) {
   }
   return runs;
 }
-
-}  // namespace
 
 Rle rle_merge(std::span<const Rle> masks, bool intersect) {
   if (masks.empty()) return {};
@@ -232,29 +227,6 @@ Rle rle_flip_horizontal(const Rle& rle) {
       writer.foreground(offset + runs[i].begin, offset + runs[i].end);
     }
     end = begin;
-  }
-  writer.finish(pixel_count(result));
-  return result;
-}
-
-Rle rle_resize(const Rle& rle, uint32_t height, uint32_t width) {
-  ATOLL_CHECK(rle_size_fits(height, width)) << height << " x " << width;
-  Rle result{height, width, {}};
-  const std::vector<ColumnRun> runs = split_by_column(rle);
-  RunWriter writer(result.counts);
-  // Target row y lies in source rows [begin, end) when floor(y * h / H) does, that is, when y is in
-  // [ceil(begin * H / h), ceil(end * H / h)).
-  const auto target_row = [&](uint32_t row) {
-    return (uint64_t{row} * height + rle.height - 1) / rle.height;
-  };
-  size_t begin = 0;
-  for (uint32_t x = 0; x < width && !runs.empty(); ++x) {
-    const uint64_t source = uint64_t{x} * rle.width / width;
-    while (begin < runs.size() && runs[begin].column < source) ++begin;
-    const uint64_t offset = uint64_t{x} * height;
-    for (size_t i = begin; i < runs.size() && runs[i].column == source; ++i) {
-      writer.foreground(offset + target_row(runs[i].begin), offset + target_row(runs[i].end));
-    }
   }
   writer.finish(pixel_count(result));
   return result;

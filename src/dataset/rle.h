@@ -34,13 +34,29 @@ constexpr bool rle_size_fits(uint32_t height, uint32_t width) {
   return uint64_t{height} * width <= 0xffffffffU;
 }
 
+// A part of a mask: width columns from `left`, height rows from `top`. It may reach beyond the mask;
+// nothing is foreground there.
+struct RleWindow {
+  int64_t left = 0;
+  int64_t top = 0;
+  uint32_t width = 0;
+  uint32_t height = 0;
+};
+
 // x0, y0, x1, y1, … in pixels; rle_size_fits(height, width). Fewer than 3 points give an empty
 // mask. Coordinates beyond ±2^27 px (where cocoapi overflows) are clamped; NaN counts as 0. Time is
 // proportional to points + columns crossed.
 Rle rle_from_polygon(std::span<const double> xy, uint32_t height, uint32_t width);
+// The window's part of that mask, the same pixels as rle_crop gives, without making the whole.
+Rle rle_from_polygon(std::span<const double> xy,
+                     uint32_t height,
+                     uint32_t width,
+                     const RleWindow& window);
 // The union, or the intersection, of masks of one size. As in cocoapi one mask is copied as it is;
 // none, or masks of different sizes, give a 0 x 0 mask.
 Rle rle_merge(std::span<const Rle> masks, bool intersect = false);
+// The pixels of a that are not in b; masks of one size.
+Rle rle_subtract(const Rle& a, const Rle& b);
 // bitmap[x * height + y], column-major, non-zero is foreground.
 Rle rle_from_bitmap(std::span<const uint8_t> column_major, uint32_t height, uint32_t width);
 void rle_to_bitmap(const Rle& rle, std::span<uint8_t> column_major);
@@ -76,5 +92,8 @@ Rle rle_flip_horizontal(const Rle& rle);
 // Nearest-neighbour resize: target pixel (y, x) takes source (floor(y * h / H), floor(x * w / W)).
 // A mask without pixels gives an empty one; rle_size_fits(height, width).
 Rle rle_resize(const Rle& rle, uint32_t height, uint32_t width);
+// The window's part of that, without making the whole.
+Rle rle_resize(const Rle& rle, uint32_t height, uint32_t width, const RleWindow& window);
+Rle rle_crop(const Rle& rle, const RleWindow& window);
 
 }  // namespace atl::dataset

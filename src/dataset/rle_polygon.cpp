@@ -44,7 +44,12 @@ int64_t walked(int64_t start, double slope, int64_t step) {
 
 class Rasteriser {
  public:
-  Rasteriser(uint32_t height, uint32_t width) : height_(height), width_(width) {}
+  // Of a mask of height x width, the window.
+  Rasteriser(uint32_t height, uint32_t width, const RleWindow& window)
+      : height_(height),
+        first_column_(std::max(int64_t{0}, window.left)),
+        last_column_(std::min(int64_t{width}, window.left + int64_t{window.width}) - 1),
+        window_(window) {}
 
   void edge(Point from, Point to);
   Rle finish();
@@ -53,11 +58,15 @@ class Rasteriser {
   void cross(int64_t column, int64_t upsampled_y) {
     const double y = (static_cast<double>(upsampled_y) + .5) / kScale - .5;
     const double row = std::ceil(std::clamp(y, 0.0, static_cast<double>(height_)));
-    crossings_.push_back(static_cast<uint32_t>(column * height_ + static_cast<int64_t>(row)));
+    const int64_t height = window_.height;
+    const int64_t inside = std::clamp(static_cast<int64_t>(row) - window_.top, int64_t{0}, height);
+    crossings_.push_back(static_cast<uint32_t>((column - window_.left) * height + inside));
   }
 
   int64_t height_;
-  int64_t width_;
+  int64_t first_column_;
+  int64_t last_column_;
+  RleWindow window_;
   std::vector<uint32_t> crossings_;
 };
 
@@ -70,10 +79,10 @@ void Rasteriser::edge(Point from, Point to) {
   const double slope = along_x ? static_cast<double>(to.y - from.y) / static_cast<double>(dx)
                                : static_cast<double>(to.x - from.x) / static_cast<double>(dy);
 
-  // Columns c with low <= 5c + 2 and 5c + 3 <= high, inside the image.
+  // Columns c with low <= 5c + 2 and 5c + 3 <= high, inside the window.
   const auto [low, high] = std::minmax(from.x, to.x);
-  const int64_t first = low <= 2 ? 0 : (low - 2 + kScale - 1) / kScale;
-  const int64_t last = high < 3 ? -1 : std::min((high - 3) / kScale, width_ - 1);
+  const int64_t first = std::max(low <= 2 ? 0 : (low - 2 + kScale - 1) / kScale, first_column_);
+  const int64_t last = std::min(high < 3 ? -1 : (high - 3) / kScale, last_column_);
   for (int64_t column = first; column <= last; ++column) {
     const int64_t before = kScale * column + 2;
     if (along_x) {
@@ -95,8 +104,8 @@ void Rasteriser::edge(Point from, Point to) {
 }
 
 Rle Rasteriser::finish() {
-  Rle result{static_cast<uint32_t>(height_), static_cast<uint32_t>(width_), {}};
-  const auto pixels = static_cast<uint32_t>(height_ * width_);
+  Rle result{window_.height, window_.width, {}};
+  const uint32_t pixels = window_.height * window_.width;
   std::ranges::sort(crossings_);
   if (crossings_.size() % 2 != 0) crossings_.push_back(pixels);
   result.counts.reserve(crossings_.size() + 1);
@@ -111,8 +120,16 @@ Rle Rasteriser::finish() {
 }  // namespace
 
 Rle rle_from_polygon(std::span<const double> xy, uint32_t height, uint32_t width) {
-  ATOLL_CHECK(rle_size_fits(height, width)) << height << " x " << width;
-  Rasteriser rasteriser(height, width);
+  return rle_from_polygon(xy, height, width, {0, 0, width, height});
+}
+
+Rle rle_from_polygon(std::span<const double> xy,
+                     uint32_t height,
+                     uint32_t width,
+                     const RleWindow& window) {
+  ATOLL_CHECK(rle_size_fits(height, width) && rle_size_fits(window.height, window.width))
+      << height << " x " << width << ", its part of " << window.height << " x " << window.width;
+  Rasteriser rasteriser(height, width, window);
   const size_t points = xy.size() / 2;
   if (points >= 3) {
     const auto point = [&](size_t i) {

@@ -61,4 +61,12 @@ class ForegroundRuns {
   bool done_ = false;
 };
 
+// A foreground run inside one column.
+struct ColumnRun {
+  uint32_t column;
+  uint32_t begin;
+  uint32_t end;
+};
+std::vector<ColumnRun> split_by_column(const Rle& rle);
+
 }  // namespace atl::dataset::internal
