@@ -58,16 +58,17 @@ def compare(seed, program, folder):
     return differences
 
 
-def main():
+def main(compare, description):
+    """The command line of a differential; compare(seed, program, folder) says what differs."""
     root = pathlib.Path(__file__).resolve().parent.parent
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--first", type=int, default=1000)
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--atoll", type=pathlib.Path, default=root / "build/release/bin/atoll")
     args = parser.parse_args()
     different = 0
     for seed in range(args.first, args.first + args.cases):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"coco_eval_{seed}_"))
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"differential_{seed}_"))
         differences = compare(seed, args.atoll, folder)
         if differences:
             different += 1
@@ -81,4 +82,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(compare, __doc__)

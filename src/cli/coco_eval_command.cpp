@@ -1,4 +1,4 @@
-// atoll coco-eval: COCO's numbers for a results file, those of pycocotools.
+// atoll coco-eval: the numbers of COCO or LVIS for a results file, those of pycocotools or lvis.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "dataset/coco.h"
 #include "eval/eval.h"
+#include "eval/lvis.h"
 #include "storage/storage.h"
 
 namespace atl::cli {
@@ -25,18 +26,42 @@ struct CocoEvalOptions {
   bool per_category = false;
   bool no_categories = false;
   bool strict_pycocotools = false;
-  std::vector<int> max_detections = {1, 10, 100};
+  bool lvis = false;
+  std::vector<int> max_detections;  // empty: {1, 10, 100}, or LVIS' 300
   int threads = 0;
 };
+
+Result<void> check(const CocoEvalOptions& options) {
+  const size_t count = options.max_detections.size();
+  if (options.lvis && options.no_categories) {
+    return fail(ErrorCode::kInvalidInput, "--lvis and --no-categories exclude each other");
+  }
+  if (count != 0 && count != (options.lvis ? 1U : 3U)) {
+    return fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("--max-detections has {} numbers", count),
+        options.lvis ? "with --lvis give one, such as 300" : "give three, such as 1,10,100");
+  }
+  return {};
+}
 
 Result<storage::Blob> read(const std::string& uri) {
   const storage::Location location = ATOLL_TRY(storage::open_location(uri));
   return location.store->get(location.key);
 }
 
-Result<dataset::CocoDataset> read_ground_truth(const std::string& uri) {
+struct GroundTruth {
+  dataset::CocoDataset dataset;
+  eval::LvisAnnotations lvis;  // empty without --lvis
+};
+
+Result<GroundTruth> read_ground_truth(const CocoEvalOptions& options) {
+  const std::string& uri = options.ground_truth;
   const storage::Blob blob = ATOLL_TRY_CONTEXT(read(uri), "reading the ground truth");
-  return dataset::CocoDataset::parse(blob.text(), uri);
+  GroundTruth truth;
+  truth.dataset = ATOLL_TRY(dataset::CocoDataset::parse(blob.text(), uri));
+  if (options.lvis) truth.lvis = ATOLL_TRY(eval::parse_lvis(blob.text(), uri, truth.dataset));
+  return truth;
 }
 
 Result<std::vector<eval::Detection>> read_detections(const std::string& uri,
@@ -45,14 +70,30 @@ Result<std::vector<eval::Detection>> read_detections(const std::string& uri,
   return eval::parse_results(blob.text(), uri, ground_truth);
 }
 
-eval::EvalOptions evaluation_options(const CocoEvalOptions& options) {
-  eval::EvalOptions result;
-  result.kinds.clear();
+std::vector<eval::IouKind> kinds_of(const CocoEvalOptions& options) {
+  std::vector<eval::IouKind> kinds;
   for (const std::string& kind : options.kinds) {
-    result.kinds.push_back(kind == "bbox" ? eval::IouKind::kBox : eval::IouKind::kMask);
+    kinds.push_back(kind == "bbox" ? eval::IouKind::kBox : eval::IouKind::kMask);
   }
-  std::ranges::copy_n(options.max_detections.begin(), 3, result.max_detections.begin());
+  return kinds;
+}
+
+eval::EvalOptions coco_options(const CocoEvalOptions& options) {
+  eval::EvalOptions result;
+  result.kinds = kinds_of(options);
+  if (!options.max_detections.empty()) {
+    std::ranges::copy_n(options.max_detections.begin(), 3, result.max_detections.begin());
+  }
   result.use_categories = !options.no_categories;
+  result.strict_pycocotools = options.strict_pycocotools;
+  result.threads = options.threads;
+  return result;
+}
+
+eval::LvisOptions lvis_options(const CocoEvalOptions& options) {
+  eval::LvisOptions result;
+  result.kinds = kinds_of(options);
+  if (!options.max_detections.empty()) result.max_detections = options.max_detections[0];
   result.strict_pycocotools = options.strict_pycocotools;
   result.threads = options.threads;
   return result;
@@ -88,29 +129,47 @@ void warn(const CocoEvalOptions& options,
   }
 }
 
-Result<int> run_coco_eval(const CocoEvalOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
-  const dataset::CocoDataset ground_truth = ATOLL_TRY(read_ground_truth(options.ground_truth));
-  auto detections = ATOLL_TRY(read_detections(options.detections, ground_truth));
-  const auto loaded = std::chrono::steady_clock::now();
-  warn(options, ground_truth, detections);
-
-  const size_t detection_count = detections.size();
-  const eval::Evaluation evaluation =
-      ATOLL_TRY(eval::evaluate(ground_truth, std::move(detections), evaluation_options(options)));
+// Prints the tables, and gives back what goes into --json.
+template <typename Evaluation>
+std::string show(const CocoEvalOptions& options, const Evaluation& evaluation) {
   fmt::print("{}", evaluation.table());
   if (options.per_category) fmt::print("\n{}", evaluation.category_table());
+  return evaluation.to_json();
+}
+
+Result<std::string> evaluate(const CocoEvalOptions& options,
+                             const GroundTruth& truth,
+                             std::vector<eval::Detection> detections) {
+  if (options.lvis) {
+    return show(options,
+                ATOLL_TRY(eval::evaluate_lvis(
+                    truth.dataset, truth.lvis, std::move(detections), lvis_options(options))));
+  }
+  return show(
+      options,
+      ATOLL_TRY(eval::evaluate(truth.dataset, std::move(detections), coco_options(options))));
+}
+
+Result<int> run_coco_eval(const CocoEvalOptions& options) {
+  ATOLL_TRY(check(options));
+  const auto start = std::chrono::steady_clock::now();
+  const GroundTruth truth = ATOLL_TRY(read_ground_truth(options));
+  auto detections = ATOLL_TRY(read_detections(options.detections, truth.dataset));
+  const auto loaded = std::chrono::steady_clock::now();
+  warn(options, truth.dataset, detections);
+
+  const size_t detection_count = detections.size();
+  const std::string json = ATOLL_TRY(evaluate(options, truth, std::move(detections)));
   fmt::print(stderr,
              "{} images, {} ground truths, {} detections: loaded in {}, evaluated in {}\n",
-             ground_truth.images().size(),
-             ground_truth.annotations().size(),
+             truth.dataset.images().size(),
+             truth.dataset.annotations().size(),
              detection_count,
              format_duration(loaded - start),
              format_duration(std::chrono::steady_clock::now() - loaded));
   if (!options.json.empty()) {
     const storage::Location out = ATOLL_TRY(storage::open_location(options.json));
-    ATOLL_TRY_CONTEXT(storage::put_text(*out.store, out.key, evaluation.to_json()),
-                      "writing the numbers");
+    ATOLL_TRY_CONTEXT(storage::put_text(*out.store, out.key, json), "writing the numbers");
   }
   return 0;
 }
@@ -138,12 +197,17 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
   command.add_flag("--no-categories", options->no_categories, "Ignore categories (useCats = 0)");
   command.add_flag(
       "--strict-pycocotools", options->strict_pycocotools, "Keep its bug about ids of 0");
-  command.add_option("--max-detections", options->max_detections, "Best detections of an image")
+  command.add_flag(
+      "--lvis", options->lvis, "LVIS' rules and 13 numbers, those of the lvis package");
+  command
+      .add_option("--max-detections",
+                  options->max_detections,
+                  "Best detections of an image and category; with --lvis one number, of an image "
+                  "[1,10,100; 300]")
       ->delimiter(',')
-      ->expected(3)
+      ->expected(1, 3)
       ->check(whole_number(1))
-      ->type_name("N,N,N")
-      ->capture_default_str();
+      ->type_name("N,N,N");
   command.add_option("--threads", options->threads, "Threads; 0: all")
       ->type_name("N")
       ->check(whole_number());
@@ -152,10 +216,12 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
       "ground truth of that sort. As there, the first line is the AP at 100 detections an image,\n"
       "and -1 where --max-detections has no 100. The detection of a ground truth whose id is 0\n"
       "counts as false in pycocotools; here only with --strict-pycocotools.\n"
+      "docs/evaluation.md says what each number means.\n"
       "\n"
       "Examples:\n"
       "  atoll coco-eval --gt instances_val2017.json --dt predictions.json\n"
-      "  atoll coco-eval --gt gt.json --dt dt.json --iou bbox --per-category --json eval.json");
+      "  atoll coco-eval --gt gt.json --dt dt.json --iou bbox --per-category --json eval.json\n"
+      "  atoll coco-eval --gt lvis_v1_val.json --dt predictions.json --lvis");
   context.on_run(&command, [options] { return run_coco_eval(*options); });
 }
 

@@ -87,6 +87,36 @@ TEST_F(CocoEval, one_kind_without_categories_and_a_table_of_them) {
   EXPECT_THAT(outcome.out, HasSubstr("\ncategory  segm AP\nall "));
 }
 
+TEST_F(CocoEval, lvis_prints_the_lvis_packages_table_and_writes_every_digit) {
+  const Json golden =
+      Json::parse(contents(ATOLL_SOURCE_DIR "/reference/goldens/lvis.json"))["cases"][2];
+  write("gt.json", golden["truth"]);
+  write("dt.json", golden["results"]);
+  const Outcome outcome =
+      run("--gt gt.json --dt dt.json --lvis --strict-pycocotools --json out.json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            "bbox\n" + golden["runs"][0]["text"].get<std::string>() + "segm\n" +
+                golden["runs"][1]["text"].get<std::string>());
+  const Json numbers = Json::parse(contents(folder_ / "out.json"));
+  for (const Json& expected : golden["runs"]) {
+    const Json& stats = numbers[expected["kind"].get<std::string>()]["stats"];
+    ASSERT_EQ(stats.size(), 13U);
+    for (const auto& [name, value] : expected["stats"].items()) {
+      EXPECT_EQ(stats[name], std::strtod(value.get<std::string>().c_str(), nullptr)) << name;
+    }
+  }
+}
+
+TEST_F(CocoEval, lvis_refuses_what_is_no_lvis_file_and_options_that_mean_nothing_there) {
+  const Outcome coco = run("--gt gt.json --dt dt.json --lvis");
+  EXPECT_EQ(coco.exit_code, 2);
+  EXPECT_THAT(coco.err, StartsWith("atoll: gt.json: image "));
+  EXPECT_THAT(coco.err, HasSubstr("leave out --lvis"));
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --lvis --no-categories").exit_code, 2);
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --lvis --max-detections 1,10,100").exit_code, 2);
+}
+
 TEST_F(CocoEval, says_what_pycocotools_leaves_out_in_silence) {
   write("dt.json",
         R"([{"image_id": )" +

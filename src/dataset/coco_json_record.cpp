@@ -211,6 +211,15 @@ Result<T> require(std::optional<T>& value, std::string_view key) {
   return std::move(*value);
 }
 
+// LVIS has no file names: its images are found by the last two parts of their addresses, folder and
+// file, because one split takes images from several of COCO's folders.
+std::optional<std::string> name_from_url(std::string_view url) {
+  const size_t file = url.rfind('/');
+  if (file == std::string_view::npos || file == 0 || file + 1 == url.size()) return std::nullopt;
+  const size_t folder = url.rfind('/', file - 1);
+  return std::string(folder == std::string_view::npos ? url : url.substr(folder + 1));
+}
+
 }  // namespace
 
 Result<ondemand::object> RecordParser::open(std::string_view json) {
@@ -276,13 +285,16 @@ Result<ImageRecord> RecordParser::image(std::string_view json) {
   std::optional<int64_t> width;
   std::optional<int64_t> height;
   std::optional<std::string> file_name;
+  std::string url;
   ATOLL_TRY(for_each_field(json, [&](std::string_view key, ondemand::value value) -> Result<void> {
     if (key == "id") id = ATOLL_TRY(integer(value, key));
     if (key == "width") width = ATOLL_TRY(integer(value, key));
     if (key == "height") height = ATOLL_TRY(integer(value, key));
     if (key == "file_name") file_name = ATOLL_TRY(text(value, key));
+    if (key == "coco_url" && !is_null(value)) url = ATOLL_TRY(text(value, key));
     return {};
   }));
+  if (!file_name) file_name = name_from_url(url);
   return ImageRecord{.id = ATOLL_TRY(require(id, "id")),
                      .width = ATOLL_TRY(require(width, "width")),
                      .height = ATOLL_TRY(require(height, "height")),

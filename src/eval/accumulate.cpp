@@ -1,6 +1,6 @@
-// pycocotools' accumulate and the numbers of its summarize.
+// pycocotools' accumulate.
 //
-// Indices: t of T 10 thresholds, r of R 101 recalls, k of K categories, a of A 4 areas, m of M 3
+// Indices: t of T 10 thresholds, r of R 101 recalls, k of K categories, a of A 4 areas, m of M
 // maxima.
 //
 // Detections are put in order once for each category: a stable sort by falling score of all images'
@@ -28,18 +28,11 @@ struct Place {
   uint32_t group;
 };
 
-size_t precision_index(size_t t, size_t r, size_t k, size_t a, size_t m, size_t category_count) {
-  return (((t * kRecallCount + r) * category_count + k) * kAreaCount + a) * kMaximaCount + m;
-}
-size_t recall_index(size_t t, size_t k, size_t a, size_t m, size_t category_count) {
-  return ((t * category_count + k) * kAreaCount + a) * kMaximaCount + m;
-}
-
 // One category. Each writes its own places of the result, so categories may run side by side.
 class Category {
  public:
-  Category(KindResult& result, size_t k, size_t category_count)
-      : result_(result), k_(k), category_count_(category_count) {}
+  Category(Curves& curves, size_t k, const CurveIndex& index)
+      : curves_(curves), k_(k), index_(index) {}
 
   void read(std::span<const ImageOutcome> images, std::span<const Place> places) {
     for (const Place& place : places) {
@@ -68,6 +61,27 @@ class Category {
     }
   }
 
+  // Of what the last sum_up chose, at the lowest IoU threshold and area all. A threshold on the
+  // score cannot part detections of one score, so only the last of them is a candidate.
+  std::optional<OperatingPoint> best_f1() const {
+    std::optional<OperatingPoint> best;
+    const auto truths = static_cast<double>(truths_[0]);
+    double hits = 0;
+    double kept = 0;
+    for (size_t i = 0; i < chosen_.size() && !std::isnan(chosen_[i]->score); ++i) {
+      const Outcome& outcome = *chosen_[i];
+      if ((outcome.ignored[0] & 1) == 0) {
+        kept += 1;
+        hits += outcome.matched[0] & 1;
+      }
+      if (hits == 0) continue;
+      if (i + 1 < chosen_.size() && chosen_[i + 1]->score == outcome.score) continue;
+      const double f1 = 2 * hits / (kept + truths);
+      if (!best || f1 > best->f1) best = {outcome.score, hits / kept, hits / truths, f1};
+    }
+    return best;
+  }
+
  private:
   void curve(size_t t, size_t a, size_t m) {
     const size_t count = chosen_.size();
@@ -86,19 +100,19 @@ class Category {
     for (size_t i = count; i-- > 1;) {
       precisions_[i - 1] = std::max(precisions_[i - 1], precisions_[i]);
     }
-    result_.recall[recall_index(t, k_, a, m, category_count_)] = count > 0 ? recalls_.back() : 0;
+    curves_.recall[index_.recall(t, k_, a, m)] = count > 0 ? recalls_.back() : 0;
     size_t i = 0;
     for (size_t r = 0; r < kRecallCount; ++r) {
       while (i < count && recalls_[i] < recall_threshold(r)) ++i;
-      const size_t index = precision_index(t, r, k_, a, m, category_count_);
-      result_.precision[index] = i < count ? precisions_[i] : 0;
-      result_.scores[index] = i < count ? chosen_[i]->score : 0;
+      const size_t index = index_.precision(t, r, k_, a, m);
+      curves_.precision[index] = i < count ? precisions_[i] : 0;
+      curves_.scores[index] = i < count ? chosen_[i]->score : 0;
     }
   }
 
-  KindResult& result_;
+  Curves& curves_;
   size_t k_;
-  size_t category_count_;
+  CurveIndex index_;
   std::vector<Entry> entries_;
   std::array<uint64_t, kAreaCount> truths_ = {};
   std::vector<const Outcome*> chosen_;
@@ -119,136 +133,31 @@ std::vector<std::vector<Place>> places_by_category(std::span<const ImageOutcome>
   return places;
 }
 
-// The means of summarize().
-class Summary {
- public:
-  Summary(const KindResult& result,
-          size_t category_count,
-          const std::array<int, kMaximaCount>& max_detections)
-      : result_(result), category_count_(category_count), max_detections_(max_detections) {}
-
-  // Over thresholds [first, last), all recalls and categories, in that order, which sets the last
-  // bit. As in pycocotools every m of this maximum is taken: several where it stands there twice,
-  // or none.
-  double precision(size_t first, size_t last, size_t a, int maximum) const {
-    std::vector<double> values;
-    for (size_t t = first; t < last; ++t) {
-      for (size_t r = 0; r < kRecallCount; ++r) {
-        for (size_t k = 0; k < category_count_; ++k) {
-          for (size_t m = 0; m < kMaximaCount; ++m) {
-            if (max_detections_[m] != maximum) continue;
-            values.push_back(result_.precision[precision_index(t, r, k, a, m, category_count_)]);
-          }
-        }
-      }
-    }
-    return mean_of_present(values);
-  }
-
-  double recall(size_t a, int maximum) const {
-    std::vector<double> values;
-    for (size_t t = 0; t < kThresholdCount; ++t) {
-      for (size_t k = 0; k < category_count_; ++k) {
-        for (size_t m = 0; m < kMaximaCount; ++m) {
-          if (max_detections_[m] != maximum) continue;
-          values.push_back(result_.recall[recall_index(t, k, a, m, category_count_)]);
-        }
-      }
-    }
-    return mean_of_present(values);
-  }
-
-  double category(size_t k) const {
-    std::vector<double> values;
-    for (size_t t = 0; t < kThresholdCount; ++t) {
-      for (size_t r = 0; r < kRecallCount; ++r) {
-        values.push_back(result_.precision[precision_index(t, r, k, 0, 2, category_count_)]);
-      }
-    }
-    return mean_of_present(values);
-  }
-
-  std::array<double, 12> stats() const {
-    // pycocotools writes this 100 into its first line, whatever the maxima are.
-    constexpr int kApMaximum = 100;
-    const auto [few, some, many] = max_detections_;
-    const size_t t75 = 5;
-    return {precision(0, kThresholdCount, 0, kApMaximum),
-            precision(0, 1, 0, many),
-            precision(t75, t75 + 1, 0, many),
-            precision(0, kThresholdCount, 1, many),
-            precision(0, kThresholdCount, 2, many),
-            precision(0, kThresholdCount, 3, many),
-            recall(0, few),
-            recall(0, some),
-            recall(0, many),
-            recall(1, many),
-            recall(2, many),
-            recall(3, many)};
-  }
-
- private:
-  const KindResult& result_;
-  size_t category_count_;
-  std::array<int, kMaximaCount> max_detections_;
-};
-
 }  // namespace
 
-double numpy_sum(std::span<const double> values) {
-  constexpr size_t kLanes = 8;
-  constexpr size_t kBlock = 128;
-  const size_t count = values.size();
-  if (count < kLanes) {
-    double sum = 0;
-    for (const double value : values) sum += value;
-    return sum;
-  }
-  if (count > kBlock) {
-    const size_t half = count / 2 - count / 2 % kLanes;
-    return numpy_sum(values.first(half)) + numpy_sum(values.subspan(half));
-  }
-  std::array<double, kLanes> lanes;
-  std::copy_n(values.begin(), kLanes, lanes.begin());
-  size_t i = kLanes;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += values[i + lane];
-  }
-  double sum = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
-               ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-  for (; i < count; ++i) sum += values[i];
-  return sum;
-}
-
-double mean_of_present(std::span<const double> values) {
-  std::vector<double> present;
-  present.reserve(values.size());
-  std::ranges::copy_if(values, std::back_inserter(present), [](double v) { return v > -1; });
-  if (present.empty()) return -1;
-  return numpy_sum(present) / static_cast<double>(present.size());
-}
-
-KindResult accumulate(std::span<const ImageOutcome> images,
-                      size_t category_count,
-                      const std::array<int, kMaximaCount>& max_detections,
-                      int threads) {
-  KindResult result;
-  const size_t recall_size = kThresholdCount * category_count * kAreaCount * kMaximaCount;
-  result.recall.assign(recall_size, -1);
-  result.precision.assign(recall_size * kRecallCount, -1);
-  result.scores.assign(recall_size * kRecallCount, -1);
+Curves accumulate(std::span<const ImageOutcome> images,
+                  size_t category_count,
+                  std::span<const int> max_detections,
+                  int threads) {
+  const CurveIndex index{category_count, max_detections.size()};
+  Curves curves;
+  const size_t recall_size = kThresholdCount * category_count * kAreaCount * max_detections.size();
+  curves.recall.assign(recall_size, -1);
+  curves.precision.assign(recall_size * kRecallCount, -1);
+  curves.scores.assign(recall_size * kRecallCount, -1);
+  curves.best_f1.resize(category_count);
+  curves.category_ap.resize(category_count);
   const auto places = places_by_category(images, category_count);
   parallel_for(category_count, threads, 1, [&](size_t begin, size_t end) {
     for (size_t k = begin; k < end; ++k) {
-      Category category(result, k, category_count);
+      Category category(curves, k, index);
       category.read(images, places[k]);
-      for (size_t m = 0; m < kMaximaCount; ++m) category.sum_up(m, max_detections[m]);
+      for (size_t m = 0; m < max_detections.size(); ++m) category.sum_up(m, max_detections[m]);
+      curves.best_f1[k] = category.best_f1();
+      curves.category_ap[k] = category_ap(curves, k, index);
     }
   });
-  const Summary summary(result, category_count, max_detections);
-  result.stats = summary.stats();
-  for (size_t k = 0; k < category_count; ++k) result.category_ap.push_back(summary.category(k));
-  return result;
+  return curves;
 }
 
 }  // namespace atl::eval::internal

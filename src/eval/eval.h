@@ -27,6 +27,8 @@
 namespace atl::eval {
 
 enum class IouKind { kBox, kMask };
+// As the command line and the files have it: "bbox", "segm".
+const char* name_of(IouKind kind);
 
 struct Detection {
   int64_t image_id = 0;
@@ -53,15 +55,29 @@ struct EvalOptions {
   int threads = 0;  // 0: all available
 };
 
+// What comes of keeping only the detections of a score and above.
+struct OperatingPoint {
+  double score = 0;
+  double precision = 0;
+  double recall = 0;
+  double f1 = 0;
+};
+
 // Arrays as pycocotools lays them out; T 10 IoU thresholds, R 101 recalls, K categories,
-// A 4 areas (all, small, medium, large), M 3 maxima.
-struct KindResult {
-  // AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; -1: no ground truth of that sort.
-  std::array<double, 12> stats = {};
+// A 4 areas (all, small, medium, large), M maxima (3; LVIS has 1).
+struct Curves {
   std::vector<double> precision;    // (T, R, K, A, M)
   std::vector<double> recall;       // (T, K, A, M)
   std::vector<double> scores;       // (T, R, K, A, M)
   std::vector<double> category_ap;  // (K) mean over T, R at area all, maxDets last; -1 none
+  // (K) The highest F1 at IoU 0.5, area all, maxDets last, from the detections themselves; of equal
+  // F1 the highest score. nullopt: no detection matched.
+  std::vector<std::optional<OperatingPoint>> best_f1;
+};
+
+struct KindResult : Curves {
+  // AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; -1: no ground truth of that sort.
+  std::array<double, 12> stats = {};
 };
 
 struct Evaluation {

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -13,24 +12,13 @@
 
 #include "base/keyed_random.h"
 #include "eval/accumulate.h"
+#include "eval/fingerprint.h"
 
 namespace atl::eval {
 namespace {
 
 using Json = nlohmann::json;
 using dataset::CocoDataset;
-
-// FNV-1a over the bytes, as reference/coco_eval_oracle.py has it.
-std::string fingerprint(const std::vector<double>& values) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const double value : values) {
-    const auto bits = std::bit_cast<uint64_t>(value + 0.0);
-    for (int byte = 0; byte < 8; ++byte) {
-      hash = (hash ^ (bits >> (8 * byte) & 0xff)) * 0x100000001b3;
-    }
-  }
-  return fmt::format("{:016x}", hash);
-}
 
 double number(const Json& text) { return std::strtod(text.get<std::string>().c_str(), nullptr); }
 

@@ -89,8 +89,11 @@ Evaluation Evaluator::finish() {
             internal::match_image(ground_truth, order[i], impl_->detections[order[i]], match);
       }
     });
-    evaluation.kinds[kind] = internal::accumulate(
-        outcomes, evaluation.categories.size(), options.max_detections, threads);
+    KindResult& result = evaluation.kinds[kind];
+    const size_t category_count = evaluation.categories.size();
+    static_cast<Curves&>(result) =
+        internal::accumulate(outcomes, category_count, options.max_detections, threads);
+    result.stats = internal::coco_stats(result, category_count, options.max_detections);
   }
   return evaluation;
 }

@@ -86,10 +86,17 @@ double mask_iou(const Shape& detection, const Shape& truth, bool crowd) {
   return static_cast<double>(common) / static_cast<double>(whole(common));
 }
 
+struct Truth {
+  const Annotation* annotation;
+  bool crowd;    // may be taken by any number of detections
+  bool ignored;  // in every area range
+};
+
 // The group being matched.
 struct Task {
   std::span<const Detection* const> detections;  // by falling score
-  std::span<const Annotation* const> truths;     // in the file's order
+  std::span<const Truth> truths;                 // in the file's order
+  bool forgiving;  // a detection that takes nothing is ignored: not all objects are marked
 };
 
 Pairs pairs_of_boxes(const Task& task) {
@@ -97,9 +104,9 @@ Pairs pairs_of_boxes(const Task& task) {
   std::vector<Box> truths;
   std::vector<uint8_t> crowd;
   for (const Detection* detection : task.detections) detections.push_back(detection->box);
-  for (const Annotation* truth : task.truths) {
-    truths.push_back(truth->box);
-    crowd.push_back(truth->crowd ? 1 : 0);
+  for (const Truth& truth : task.truths) {
+    truths.push_back(truth.annotation->box);
+    crowd.push_back(truth.crowd ? 1 : 0);
   }
   const std::vector<double> ious = dataset::box_iou(detections, truths, crowd);
   Pairs result;
@@ -127,7 +134,9 @@ Pairs pairs_of_masks(const dataset::CocoDataset& dataset,
                      const Task& task) {
   std::vector<Rle> truth_masks;
   truth_masks.reserve(task.truths.size());
-  for (const Annotation* truth : task.truths) truth_masks.push_back(dataset.mask_of(*truth));
+  for (const Truth& truth : task.truths) {
+    truth_masks.push_back(dataset.mask_of(*truth.annotation));
+  }
   const std::vector<Shape> truths(truth_masks.begin(), truth_masks.end());
   Pairs result;
   result.begin.push_back(0);
@@ -137,7 +146,7 @@ Pairs pairs_of_masks(const dataset::CocoDataset& dataset,
       if (detection->mask.counts.empty()) box_mask = box_as_mask(*detection, image);
       const Shape shape(detection->mask.counts.empty() ? box_mask : detection->mask);
       for (size_t g = 0; g < truths.size(); ++g) {
-        const double iou = mask_iou(shape, truths[g], task.truths[g]->crowd);
+        const double iou = mask_iou(shape, truths[g], task.truths[g].crowd);
         if (can_match(iou)) result.pairs.push_back({static_cast<uint32_t>(g), iou});
       }
     }
@@ -152,15 +161,15 @@ class AreaMatcher {
   AreaMatcher(const Task& task, size_t area, bool strict)
       : task_(task), area_(area), strict_(strict), taken_(task.truths.size()) {
     ignored_.reserve(task.truths.size());
-    for (const Annotation* truth : task.truths) {
-      ignored_.push_back(truth->crowd || !kAreas[area].holds(truth->area));
+    for (const Truth& truth : task.truths) {
+      ignored_.push_back(truth.ignored || !kAreas[area].holds(truth.annotation->area));
     }
   }
 
   uint32_t counted() const { return static_cast<uint32_t>(std::ranges::count(ignored_, false)); }
 
   void match(const Detection& detection, std::span<const Pair> pairs, Outcome& outcome) {
-    const bool outside = !kAreas[area_].holds(detection.area);
+    const bool forgiven = task_.forgiving || !kAreas[area_].holds(detection.area);
     uint16_t matched = 0;
     uint16_t ignored = 0;
     for (size_t t = 0; t < kThresholdCount; ++t) {
@@ -172,11 +181,11 @@ class AreaMatcher {
         taken_[index] |= bit;
         if (ignored_[index]) ignored |= bit;
         // pycocotools notes the id of the match, and reads a 0 as "none".
-        if (strict_ && task_.truths[index]->id == 0) counts_as_matched = false;
+        if (strict_ && task_.truths[index].annotation->id == 0) counts_as_matched = false;
       }
       if (counts_as_matched) {
         matched |= bit;
-      } else if (outside) {
+      } else if (forgiven) {
         ignored |= bit;
       }
     }
@@ -193,7 +202,7 @@ class AreaMatcher {
     for (const bool ignored : {false, true}) {
       for (const Pair& pair : pairs) {
         if (ignored_[pair.truth] != ignored) continue;
-        if ((taken_[pair.truth] & bit) != 0 && !task_.truths[pair.truth]->crowd) continue;
+        if ((taken_[pair.truth] & bit) != 0 && !task_.truths[pair.truth].crowd) continue;
         if (pair.iou < best_iou) continue;
         best_iou = pair.iou;
         found = static_cast<int>(pair.truth);
@@ -223,19 +232,27 @@ void match_group(
   }
 }
 
+// What the lvis package never looks at: records without area. NaN fails the comparison, too.
+bool has_area(double area) { return area > 0 && std::isfinite(area); }
+
+bool contains(const std::vector<int64_t>& sorted, int64_t id) {
+  return std::ranges::binary_search(sorted, id);
+}
+
 }  // namespace
 
 ImageOutcome match_image(const dataset::CocoDataset& ground_truth,
                          size_t image_index,
                          std::span<const Detection> detections,
-                         const MatchOptions& options) {
+                         const MatchOptions& options,
+                         const LvisImage* lvis) {
   const std::span<const Annotation> annotations = ground_truth.annotations_of(image_index);
   const auto ranked_detections = by_category(ground_truth, detections);
   const auto ranked_truths = by_category(ground_truth, annotations);
 
   ImageOutcome result;
   std::vector<const Detection*> group_detections;
-  std::vector<const Annotation*> group_truths;
+  std::vector<Truth> group_truths;
   auto detection = ranked_detections.begin();
   auto truth = ranked_truths.begin();
   while (detection != ranked_detections.end() || truth != ranked_truths.end()) {
@@ -250,17 +267,29 @@ ImageOutcome match_image(const dataset::CocoDataset& ground_truth,
     group_detections.clear();
     group_truths.clear();
     for (; detection != ranked_detections.end() && joins(*detection); ++detection) {
-      group_detections.push_back(&detections[detection->index]);
+      const Detection& each = detections[detection->index];
+      if (lvis == nullptr || has_area(each.area)) group_detections.push_back(&each);
     }
     for (; truth != ranked_truths.end() && joins(*truth); ++truth) {
-      group_truths.push_back(&annotations[truth->index]);
+      const Annotation& each = annotations[truth->index];
+      if (lvis == nullptr) {
+        group_truths.push_back({&each, each.crowd, each.crowd});
+      } else if (has_area(each.area)) {
+        group_truths.push_back({&each, false, lvis->ignores(truth->index)});
+      }
+    }
+    bool forgiving = false;
+    if (lvis != nullptr) {
+      const int64_t id = ground_truth.categories()[category].id;
+      if (group_truths.empty() && !contains(lvis->negative_categories, id)) continue;
+      forgiving = contains(lvis->not_exhaustive_categories, id);
     }
     std::ranges::stable_sort(group_detections, higher, &Detection::score);
     if (group_detections.size() > options.max_detections) {
       group_detections.resize(options.max_detections);
     }
 
-    const Task task{group_detections, group_truths};
+    const Task task{group_detections, group_truths, forgiving};
     const Pairs pairs =
         options.kind == IouKind::kBox
             ? pairs_of_boxes(task)

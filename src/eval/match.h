@@ -12,6 +12,7 @@
 
 #include "dataset/coco.h"
 #include "eval/eval.h"
+#include "eval/lvis.h"
 
 namespace atl::eval::internal {
 
@@ -59,10 +60,13 @@ struct MatchOptions {
   bool strict_pycocotools;
 };
 
-// Pure; any number of threads may call it.
+// Pure; any number of threads may call it. With what LVIS says about the image, the rules are those
+// of the lvis package: no ground truth is a crowd, one may be ignored, those without area and
+// detections without area are left out, and so are detections of categories that nobody looked for.
 ImageOutcome match_image(const dataset::CocoDataset& ground_truth,
                          size_t image_index,
                          std::span<const Detection> detections,
-                         const MatchOptions& options);
+                         const MatchOptions& options,
+                         const LvisImage* lvis = nullptr);
 
 }  // namespace atl::eval::internal

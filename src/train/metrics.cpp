@@ -19,8 +19,6 @@ std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.9g}", value) : "null";
 }
 
-const char* name_of(eval::IouKind kind) { return kind == eval::IouKind::kBox ? "bbox" : "segm"; }
-
 constexpr std::array<const char*, 12> kStatNames = {
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
 
