@@ -64,5 +64,13 @@ TEST(Duration, is_written_as_people_say_it) {
   EXPECT_EQ(text(std::numeric_limits<double>::infinity()), "for ever");
 }
 
+TEST(Count, takes_the_plural_but_for_one) {
+  EXPECT_EQ(format_count(0, "step"), "0 steps");
+  EXPECT_EQ(format_count(1, "step"), "1 step");
+  EXPECT_EQ(format_count(2, "step"), "2 steps");
+  EXPECT_EQ(format_count(1, "category", "categories"), "1 category");
+  EXPECT_EQ(format_count(4, "category", "categories"), "4 categories");
+}
+
 }  // namespace
 }  // namespace atl

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
 
 #include "base/unique_fd.h"
@@ -246,6 +247,32 @@ Result<void> LocalStore::remove(std::string_view key) {
   struct stat status;
   if (errno == EISDIR || (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))) return {};
   return fail_on("removing", path);
+}
+
+Result<Claim> LocalStore::claim() { return claim_directory(root_, ::flock); }
+
+// A lock on the directory itself leaves no file behind, and the system takes it back from whoever
+// dies.
+Result<Claim> claim_directory(const std::string& directory,
+                              const std::function<int(int, int)>& lock) {
+  auto fd =
+      std::make_shared<UniqueFd>(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!*fd) return fail_open("opening", directory);
+  int locked = 0;
+  do {
+    locked = lock(fd->get(), LOCK_EX | LOCK_NB);
+  } while (locked != 0 && errno == EINTR);
+  if (locked == 0) return Claim{std::move(fd), {}};
+  if (errno == EWOULDBLOCK) {
+    return fail(ErrorCode::kInvalidInput,
+                directory + ": another run is writing there",
+                "wait for it or stop it, or choose another directory");
+  }
+  // NFS makes a lock on a file's bytes of it, which a directory has not: EBADF. Others have none.
+  return Claim{nullptr,
+               fmt::format("{} cannot be locked ({}): see to it that no second run writes there",
+                           directory,
+                           std::strerror(errno))};
 }
 
 void LocalStore::remove_leftovers_once(const std::string& directory) {

@@ -12,6 +12,7 @@
 // object.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <set>
 
@@ -34,6 +35,8 @@ class LocalStore : public ObjectStore {
   Result<void> list(std::string_view prefix,
                     const std::function<bool(const ObjectInfo&)>& visit) override;
   Result<void> remove(std::string_view key) override;
+  // The directory must exist.
+  Result<Claim> claim() override;
 
  private:
   std::string path_of(std::string_view key) const;  // for messages and for the system alike
@@ -44,6 +47,10 @@ class LocalStore : public ObjectStore {
   std::mutex cleaned_mutex_;
   std::set<std::string> cleaned_;  // directories whose leftovers this store has removed
 };
+
+// LocalStore::claim(); `lock` stands in for flock in tests of file systems that know no locks.
+Result<Claim> claim_directory(const std::string& directory,
+                              const std::function<int(int fd, int operation)>& lock);
 
 // Makes the directory and its parents, durably.
 Result<void> make_directories(const std::string& directory);

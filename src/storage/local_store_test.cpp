@@ -195,6 +195,72 @@ TEST_F(LocalStoreTest, a_file_in_the_way_of_a_directory_is_named) {
   EXPECT_EQ(store_->get("a").value().text(), "x");
 }
 
+TEST_F(LocalStoreTest, a_claimed_directory_is_refused_to_others_until_the_claim_ends) {
+  LocalStore other(root_.string() + "/");
+  {
+    const auto claim = store_->claim();
+    ASSERT_TRUE(claim) << claim.error().to_string();
+    EXPECT_TRUE(claim->note.empty());
+    for (LocalStore* store : {&other, store_.get()}) {
+      const auto refused = store->claim();
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code, ErrorCode::kInvalidInput);
+      EXPECT_THAT(refused.error().to_string(), HasSubstr(root_.string() + ": another run"));
+    }
+    ASSERT_TRUE(put_text(other, "k", "v"));  // a claim hinders nobody who does not ask
+  }
+  EXPECT_TRUE(other.claim());
+  EXPECT_THAT(keys(), ElementsAre("k"));
+}
+
+TEST_F(LocalStoreTest, the_claim_of_a_killed_process_ends_with_it) {
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const auto claim = LocalStore(root_.string()).claim();
+    const char answer = claim ? 'y' : 'n';
+    if (::write(ready[1], &answer, 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  ASSERT_GT(holder, 0);
+  char answer = 0;
+  ASSERT_EQ(::read(ready[0], &answer, 1), 1);
+  ASSERT_EQ(answer, 'y');
+  EXPECT_FALSE(store_->claim());
+  ASSERT_EQ(::kill(holder, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(holder, nullptr, 0), holder);
+  EXPECT_TRUE(store_->claim());
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
+// As NFS and some FUSE file systems answer.
+TEST_F(LocalStoreTest, a_directory_that_cannot_be_locked_is_given_with_a_note) {
+  for (const int error : {ENOLCK, EBADF, EOPNOTSUPP}) {
+    const auto claim = claim_directory(root_.string(), [&](int, int) {
+      errno = error;
+      return -1;
+    });
+    ASSERT_TRUE(claim) << claim.error().to_string();
+    EXPECT_THAT(claim->note, HasSubstr(root_.string() + " cannot be locked"));
+  }
+  EXPECT_EQ(LocalStore(root_.string() + "/not there").claim().error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(LocalStoreTest, a_lock_that_a_signal_interrupts_is_asked_for_again) {
+  int asked = 0;
+  const auto claim = claim_directory(root_.string(), [&](int fd, int operation) {
+    errno = EINTR;
+    return ++asked < 3 ? -1 : ::flock(fd, operation);
+  });
+  ASSERT_TRUE(claim);
+  EXPECT_EQ(asked, 3);
+  EXPECT_TRUE(claim->note.empty());
+  EXPECT_FALSE(store_->claim());
+}
+
 TEST_F(LocalStoreTest, threads_that_put_one_key_leave_one_of_their_contents) {
   std::vector<std::thread> threads;
   for (char c = 'a'; c < 'e'; ++c) {

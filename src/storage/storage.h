@@ -50,6 +50,12 @@ class Blob {
   std::span<const std::byte> bytes_;
 };
 
+// The right to be a store's only writer, for as long as the guard lives.
+struct Claim {
+  std::shared_ptr<const void> guard;  // null where the store knows no locks
+  std::string note;                   // for the user, where a lock was wanted and could not be had
+};
+
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
@@ -74,6 +80,10 @@ class ObjectStore {
                             const std::function<bool(const ObjectInfo&)>& visit) = 0;
   // Removing what is not there is no error.
   virtual Result<void> remove(std::string_view key) = 0;
+  // Keeps a second writer out: while the claim lives, another one, from this process or any other,
+  // is refused with kInvalidInput. It ends with the process, however that ends. Reading and writing
+  // need no claim. A store that knows no locks gives one that keeps nobody out.
+  virtual Result<Claim> claim() { return Claim{}; }
 };
 
 // "DIR", "file:///DIR": the directory, which need not exist yet (put makes it). "s3://…" is refused

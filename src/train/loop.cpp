@@ -5,11 +5,15 @@
 // does: step, metrics line, checkpoint (which records the length of metrics.jsonl), evaluation. A
 // run that is killed in the evaluation finds its checkpoint at s and, since evaluations are due at
 // the loop's head, does it again.
+//
+// An error ends the run, but costs no finished step: what the step at hand has done so far is taken
+// back, and the one before it is checkpointed.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "train/batch_tensors.h"
 #include "train/library_exceptions.h"
@@ -28,24 +32,48 @@ double seconds_between(trace::Clock::time_point begin, trace::Clock::time_point 
 }  // namespace
 
 Result<TrainResult> TrainingRun::run() {
+  // An exception, such as out of memory, ends the run like any other error.
+  auto result = without_exceptions("training", [this] { return run_to_end(); });
+  if (!result) return end_with(std::move(result).error());
+  return result->stopped ? stop_here() : std::move(result);
+}
+
+Result<TrainResult> TrainingRun::run_to_end() {
+  const auto stopped = [this] { return TrainResult{.steps = state_.step, .stopped = true}; };
   while (state_.step < steps_) {
     if (evaluation_due()) {
       auto result = evaluate_now();
-      if (!result && result.error().code == ErrorCode::kCancelled) {
-        return TrainResult{.steps = state_.step, .stopped = true};
-      }
+      if (!result && result.error().code == ErrorCode::kCancelled) return stopped();
       ATOLL_TRY(std::move(result));
     }
     if (!stop_.stop_requested()) ATOLL_TRY(train_step());
     const bool stopping = stop_.stop_requested();
     if (stopping || checkpoint_due()) checkpoint();
-    if (stopping) {
-      say(fmt::format(
-          "stopped after step {} of {}; the same command goes on", state_.step, steps_));
-      return TrainResult{.steps = state_.step, .stopped = true};
-    }
+    if (stopping) return stopped();
   }
   return finish();
+}
+
+Result<TrainResult> TrainingRun::stop_here() {
+  auto line = fmt::format("stopped after step {} of {}", state_.step, steps_);
+  if (last_good_checkpoint_ != state_.step) {
+    return fail(ErrorCode::kIo, line + ", but without a checkpoint", where_it_goes_on());
+  }
+  say(fmt::format("{}; {}", line, where_it_goes_on()));
+  return TrainResult{.steps = state_.step, .stopped = true};
+}
+
+tl::unexpected<Error> TrainingRun::end_with(Error error) {
+  const auto kept = without_exceptions("the checkpoint", [this]() -> Result<void> {
+    if (trainer_->abandon_step() && steps_here_ > 0) checkpoint();
+    return {};
+  });
+  if (!kept) say("warning: " + kept.error().to_string());
+  if (last_good_checkpoint_ >= 0) {
+    if (!error.hint.empty()) error.hint += "; then ";
+    error.hint += where_it_goes_on();
+  }
+  return tl::unexpected(std::move(error));
 }
 
 Result<void> TrainingRun::train_step() {
@@ -59,7 +87,6 @@ Result<void> TrainingRun::train_step() {
   state_.epoch = state_.step * config_.train.accumulation / sampler_->batches_per_epoch();
   ++state_.step;
   report_step(result, images.size(), seconds_between(begin, trace::Clock::now()), waited_s);
-  ATOLL_TRY(note_bad_images(loader_->bad_images()));
   if (result.updated) {
     state_.bad_steps = 0;
     return {};
@@ -79,6 +106,7 @@ Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices, doub
     }
     ATOLL_CHECK(batch && batch->step == state_.step * config_.train.accumulation + micro)
         << "the loader is out of step at " << state_.step;
+    ATOLL_TRY(note_bad_images());
     for (const auto& sample : batch->samples) image_indices.push_back(sample.image_index);
     if (batch->samples.empty()) continue;
     trainer_->accumulate(to_tensors(*std::move(batch), trainer_->model().device()));
@@ -105,11 +133,11 @@ Result<void> TrainingRun::handle_skipped_step(const StepResult& result,
   }
   if (state_.bad_steps < config_.train.max_bad_steps) return {};
   return fail(ErrorCode::kInternal,
-              fmt::format("{} steps in a row were skipped, up to step {}: the training diverges",
-                          state_.bad_steps,
+              fmt::format("{} skipped in a row, up to step {}: the training diverges",
+                          format_count(state_.bad_steps, "step"),
                           state_.step),
-              "lower train.learning_rate or set train.clip_norm; if it is always the same images, "
-              "look at those");
+              "lower train.learning_rate or set train.clip_norm, with --override; if it is always "
+              "the same images, look at those");
 }
 
 void TrainingRun::report_step(const StepResult& result,
@@ -147,16 +175,16 @@ void TrainingRun::report_step(const StepResult& result,
 }
 
 // The loader bounds the bad images that this process has met; here they are those of the whole run.
-Result<void> TrainingRun::note_bad_images(const std::vector<std::string>& bad_images) {
-  for (const auto& bad : bad_images) {
+Result<void> TrainingRun::note_bad_images() {
+  for (const auto& bad : loader_->bad_images()) {
     if (std::ranges::find(state_.bad_images, bad) != state_.bad_images.end()) continue;
     state_.bad_images.push_back(bad);
     say("skipped: " + bad);
   }
   if (static_cast<int64_t>(state_.bad_images.size()) <= config_.data.max_bad_images) return {};
   return fail(ErrorCode::kInvalidInput,
-              fmt::format("{} images could not be read: {}",
-                          state_.bad_images.size(),
+              fmt::format("{} could not be read: {}",
+                          format_count(state_.bad_images.size(), "image"),
                           fmt::join(state_.bad_images, "; ")),
               "repair them, or raise data.max_bad_images");
 }
@@ -172,8 +200,10 @@ bool TrainingRun::checkpoint_due() const {
          evaluation_due();
 }
 
-// A checkpoint that cannot be written costs no more than itself: the one before stays whole.
+// A checkpoint that cannot be written costs no more than itself: the one before stays whole. One
+// that is already there stays as it is, for an evaluation may have followed it.
 void TrainingRun::checkpoint() {
+  if (last_good_checkpoint_ == state_.step) return;
   const trace::Span span(&tracer_, "checkpoint", state_.step);
   warn_once_if_failed(metrics_->flush(), "metrics.jsonl");
   state_.metrics_bytes = metrics_->bytes();
@@ -244,7 +274,7 @@ Result<TrainResult> TrainingRun::finish() {
     ATOLL_TRY(write_pictures(model, state_.categories, *validation_, kPictures, *out_));
   }
   ATOLL_TRY_CONTEXT(metrics_->flush(), "writing the metrics");
-  say(fmt::format("done: {} steps; everything is in {}", state_.step, out_->uri()));
+  say(fmt::format("done: {}; everything is in {}", format_count(state_.step, "step"), out_->uri()));
   return result;
 }
 
@@ -255,7 +285,7 @@ Result<TrainResult> run_training(const RunConfig& config,
   return without_exceptions("training", [&]() -> Result<TrainResult> {
     TrainingRun run(config, override_options, console, std::move(stop));
     ATOLL_TRY(run.prepare());
-    auto result = without_exceptions("training", [&] { return run.run(); });
+    auto result = run.run();
     run.write_trace();
     return result;
   });

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/bytes.h"
+
 namespace atl::train {
 
 Schedule::Schedule(const TrainConfig& config, int64_t steps)
@@ -46,7 +48,7 @@ std::string Schedule::describe() const {
                         config_.global_batch,
                         config_.base_batch);
   }
-  if (warmup_steps_ > 0) line += fmt::format(", warm-up {} steps", warmup_steps_);
+  if (warmup_steps_ > 0) line += ", warm-up " + format_count(warmup_steps_, "step");
   if (warmup_steps_ < config_.warmup_steps) {
     line += fmt::format(" (not {}: at most half of the run)", config_.warmup_steps);
   }

@@ -62,6 +62,7 @@ Trainer::Trainer(const RunConfig& config,
 void Trainer::begin_step(int64_t step) {
   const at::NoGradGuard no_grad;
   step_ = step;
+  phase_ = Phase::kCollecting;
   accumulated_ = 0;
   loss_sums_ = at::Tensor();
   optimizer_.clear_gradients();
@@ -118,13 +119,29 @@ StepResult Trainer::finish_step() {
   }
   result.updated = std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
   if (result.updated) {
+    phase_ = Phase::kUpdating;
     optimizer_.step(result.learning_rate);
     if (average_) average_->update(step_);
   } else {
-    const at::NoGradGuard no_grad;
-    for (size_t i = 0; i < statistics_.size(); ++i) statistics_[i].copy_(statistics_before_[i]);
+    restore_statistics();
   }
+  phase_ = Phase::kBetweenSteps;
   return result;
+}
+
+bool Trainer::abandon_step() {
+  if (phase_ == Phase::kUpdating) return false;
+  if (phase_ == Phase::kCollecting) {
+    restore_statistics();
+    optimizer_.clear_gradients();
+  }
+  phase_ = Phase::kBetweenSteps;
+  return true;
+}
+
+void Trainer::restore_statistics() {
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < statistics_.size(); ++i) statistics_[i].copy_(statistics_before_[i]);
 }
 
 TensorMap Trainer::state() const {

@@ -1,7 +1,7 @@
 // One optimiser step after another: model, optimiser and weight average, and what of them a
 // checkpoint holds. Knows no files and no data loading; loop.cpp brings the batches.
 //
-//   for each step: begin_step(); accumulate(micro-batch) …; finish_step()
+//   for each step: begin_step(); accumulate(micro-batch) …; finish_step() or abandon_step()
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,10 @@ class Trainer {
   // Forward and backward pass; gradients add up over a step's micro-batches.
   void accumulate(const BatchTensors& batch);
   StepResult finish_step();
+  // The step that was begun is not to be, whatever ended it: everything is again as it was before
+  // begin_step(). Does nothing after finish_step(). False when that itself was interrupted in the
+  // update: then the weights are those of no step, and must not be kept.
+  [[nodiscard]] bool abandon_step();
 
   model::MaskRcnn& model() { return model_; }
   const Schedule& schedule() const { return schedule_; }
@@ -52,6 +56,9 @@ class Trainer {
   Result<void> load_state(const TensorMap& tensors);
 
  private:
+  enum class Phase { kBetweenSteps, kCollecting, kUpdating };
+  void restore_statistics();
+
   RunConfig config_;
   model::MaskRcnn model_;
   Schedule schedule_;
@@ -60,10 +67,11 @@ class Trainer {
   trace::Tracer* tracer_;
 
   // Batch-norm statistics, which a forward pass changes; copies bring them back when its step is
-  // skipped.
+  // skipped or abandoned.
   std::vector<at::Tensor> statistics_;
   std::vector<at::Tensor> statistics_before_;
 
+  Phase phase_ = Phase::kBetweenSteps;
   int64_t step_ = 0;
   int64_t accumulated_ = 0;
   at::Tensor loss_sums_;            // (5,) of this step, on the device

@@ -86,6 +86,32 @@ TEST(Trainer, a_restored_trainer_goes_on_bit_for_bit) {
   expect_equal(first.state(), second.state());
 }
 
+// Trainable norms have taken in the first micro-batch when the second one throws.
+TEST(Trainer, an_abandoned_step_changes_nothing) {
+  auto config = tiny();
+  config.train.accumulation = 2;
+  config.train.ema_decay = 0.9;
+  ASSERT_EQ(config.model.norm, model::Norm::kBatchNorm);
+  const auto batch = batch_on(at::kCPU);
+  auto broken = batch;
+  broken.images.pixels = broken.images.pixels.slice(1, 0, 2);
+  Trainer trainer(config, config.model, at::kCPU, 10, nullptr);
+  one_step(trainer, 0, batch);
+  const auto before = copies(trainer.state());
+  trainer.begin_step(1);
+  trainer.accumulate(batch);
+  EXPECT_ANY_THROW(trainer.accumulate(broken));
+  EXPECT_FALSE(at::equal(before.at("model.backbone.body.bn1.running_mean"),
+                         trainer.state().at("model.backbone.body.bn1.running_mean")));
+  EXPECT_TRUE(trainer.abandon_step());
+  expect_equal(before, trainer.state());
+
+  one_step(trainer, 1, batch);
+  const auto after = copies(trainer.state());
+  EXPECT_TRUE(trainer.abandon_step());  // of a step that is finished
+  expect_equal(after, trainer.state());
+}
+
 TEST(Trainer, the_loss_falls_on_one_batch) {
   const auto batch = batch_on(at::kCPU);
   auto config = tiny();

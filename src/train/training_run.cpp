@@ -6,7 +6,9 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "base/parallel.h"
+#include "train/bad_images.h"
 #include "train/device.h"
 #include "train/initial_weights.h"
 
@@ -50,6 +52,8 @@ Result<void> TrainingRun::prepare() {
     return fail(ErrorCode::kInvalidInput, "no output directory is named", "give --out DIR");
   }
   out_ = ATOLL_TRY_CONTEXT(storage::open_store(config_.out, true), "the output directory");
+  claim_ = ATOLL_TRY_CONTEXT(out_->claim(), "the output directory");
+  if (!claim_.note.empty()) say("warning: " + claim_.note);
   say(fmt::format("preset {} with {}; every value: config.toml in {}",
                   config_.preset,
                   changes_from_preset(config_),
@@ -90,12 +94,10 @@ Result<void> TrainingRun::open_data() {
   const int64_t steps_per_epoch =
       (sampler_->batches_per_epoch() + config_.train.accumulation - 1) / config_.train.accumulation;
   steps_ = config_.train.steps > 0 ? config_.train.steps : kDefaultEpochs * steps_per_epoch;
-  const size_t categories = data_->dataset.categories().size();
-  say(fmt::format("data: {} training images, {} for validation, {} {}",
-                  data_->images.size(),
+  say(fmt::format("data: {}, {} for validation, {}",
+                  format_count(data_->images.size(), "training image"),
                   validation_ ? validation_->images.size() : 0,
-                  categories,
-                  categories == 1 ? "category" : "categories"));
+                  format_count(data_->dataset.categories().size(), "category", "categories")));
   return {};
 }
 
@@ -127,11 +129,13 @@ Result<void> TrainingRun::make_trainer() {
   model::ModelConfig model = config_.model;
   model.num_classes = static_cast<int64_t>(data_->dataset.categories().size()) + 1;
   trainer_ = std::make_unique<Trainer>(config_, model, device, steps_, &tracer_);
-  say(fmt::format(
-      "model: {} on {} with {} threads", config_.preset, device.str(), at::get_num_threads()));
-  say(fmt::format("{} steps of {} images; {}",
-                  steps_,
-                  config_.train.global_batch,
+  say(fmt::format("model: {} on {} with {}",
+                  config_.preset,
+                  device.str(),
+                  format_count(at::get_num_threads(), "thread")));
+  say(fmt::format("{} of {}; {}",
+                  format_count(steps_, "step"),
+                  format_count(config_.train.global_batch, "image"),
                   trainer_->schedule().describe()));
   return {};
 }
@@ -160,7 +164,20 @@ Result<void> TrainingRun::resume(Checkpoint checkpoint) {
   state_.config = to_toml(config_);
   state_.train_images = static_cast<int64_t>(data_->images.size());
   last_good_checkpoint_ = state_.step;
-  say(fmt::format("going on at step {} of {}", state_.step, steps_));
+  say(fmt::format("going on after step {} of {}", state_.step, steps_));
+  return forget_repaired_images();
+}
+
+// So that a run which ended because of bad images goes on once they are repaired.
+Result<void> TrainingRun::forget_repaired_images() {
+  auto still = ATOLL_TRY_CONTEXT(
+      still_bad_images(state_.bad_images, *data_, loader_options(config_)), "trying images again");
+  const size_t repaired = state_.bad_images.size() - still.size();
+  if (repaired > 0) {
+    say(fmt::format("{} that could not be read before can be now",
+                    format_count(repaired, "image")));
+  }
+  state_.bad_images = std::move(still);
   return {};
 }
 
@@ -189,10 +206,10 @@ Result<void> TrainingRun::check_same_run(const RunState& found) {
   for (const auto& change : changes) say("overridden: " + change);
   if (found.step > steps_) {
     return fail(ErrorCode::kInvalidInput,
-                fmt::format("the run in {} is at step {}, beyond the {} steps asked for",
+                fmt::format("the run in {} is at step {}, beyond the {} asked for",
                             out_->uri(),
                             found.step,
-                            steps_),
+                            format_count(steps_, "step")),
                 "raise train.steps, or choose another --out");
   }
   return {};
@@ -229,6 +246,11 @@ void TrainingRun::warn_once_if_failed(const Result<void>& result, const std::str
   if (result || write_failed_) return;
   write_failed_ = true;
   say(fmt::format("warning: {}: {}; training goes on", what, result.error().to_string()));
+}
+
+std::string TrainingRun::where_it_goes_on() const {
+  if (last_good_checkpoint_ < 0) return "there is no checkpoint: the same command begins anew";
+  return fmt::format("the same command goes on after step {}", last_good_checkpoint_);
 }
 
 void TrainingRun::write_trace() {

@@ -44,17 +44,22 @@ class TrainingRun {
   Result<void> resume_or_start();
   Result<void> resume(Checkpoint checkpoint);
   Result<void> check_same_run(const RunState& found);
+  Result<void> forget_repaired_images();
   void make_loader();
   void say(const std::string& line) const;
   void warn_once_if_failed(const Result<void>& result, const std::string& what);
+  std::string where_it_goes_on() const;
 
   // --- loop.cpp ---
+  Result<TrainResult> run_to_end();
+  Result<TrainResult> stop_here();
+  tl::unexpected<Error> end_with(Error error);
   Result<void> train_step();
   Result<void> feed_trainer(std::vector<int64_t>& image_indices, double& waited_s);
   Result<void> handle_skipped_step(const StepResult& result,
                                    const std::vector<int64_t>& image_indices);
   void report_step(const StepResult& result, size_t images, double seconds, double waited_s);
-  Result<void> note_bad_images(const std::vector<std::string>& bad_images);
+  Result<void> note_bad_images();
   bool evaluation_due() const;
   bool checkpoint_due() const;
   void checkpoint();
@@ -70,6 +75,7 @@ class TrainingRun {
   trace::SystemSampler system_sampler_{&tracer_, std::chrono::milliseconds(500)};
 
   std::unique_ptr<storage::ObjectStore> out_;
+  storage::Claim claim_;  // no second run writes there
   std::optional<Split> data_;
   std::optional<Split> validation_;
   std::optional<dataset::Sampler> sampler_;
