@@ -69,10 +69,10 @@ struct Loader::Impl {
   std::condition_variable work_came;
   std::condition_variable sample_done;
   std::deque<Task> tasks;
-  std::vector<std::vector<float>> spare_pixels;
   std::vector<std::string> bad_images;
   bool stopping = false;
 
+  PixelPool pool = PixelPool(options.pixel_memory);
   std::vector<std::thread> threads;
 
   ~Impl() {
@@ -169,18 +169,14 @@ tl::expected<void, SampleReader::Failure> Loader::Impl::read(SampleReader& reade
   Sample& sample = slot.batch.samples[task.sample];
   const int64_t step = slot.batch.step;
   std::call_once(slot.have_pixels, [&] {
-    {
-      const std::lock_guard lock(mutex);
-      if (!spare_pixels.empty()) {
-        slot.batch.pixels = std::move(spare_pixels.back());
-        spare_pixels.pop_back();
-      }
-    }
-    slot.batch.pixels.resize(slot.plane_size() * slot.batch.samples.size());
+    slot.batch.pixels = pool.get(options.pixel_type, slot.plane_size() * slot.batch.samples.size());
   });
-  const auto plane =
-      std::span(slot.batch.pixels).subspan(task.sample * slot.plane_size(), slot.plane_size());
-  auto pixels = reader.read(sample, step, {slot.batch.height, slot.batch.width, plane});
+  const size_t plane_bytes = slot.plane_size() * size_of(options.pixel_type);
+  const PixelPlane plane = {options.pixel_type,
+                            slot.batch.height,
+                            slot.batch.width,
+                            slot.batch.pixels.bytes().data() + task.sample * plane_bytes};
+  auto pixels = reader.read(sample, step, plane);
   if (!pixels) return pixels;
   if (options.train) {
     const trace::Span span(tracer, "targets", step);
@@ -214,7 +210,7 @@ Error Loader::Impl::too_many_bad_images() const {
 // Takes the samples that failed out of the batch, and closes the gaps.
 Result<Batch> Loader::Impl::finish(std::unique_ptr<Slot> slot) {
   Batch& batch = slot->batch;
-  const auto plane = static_cast<ptrdiff_t>(slot->plane_size());
+  const size_t plane_bytes = slot->plane_size() * size_of(options.pixel_type);
   size_t kept = 0;
   for (size_t i = 0; i < batch.samples.size(); ++i) {
     if (const auto& failure = slot->failures[i]) {
@@ -226,14 +222,15 @@ Result<Batch> Loader::Impl::finish(std::unique_ptr<Slot> slot) {
       continue;
     }
     if (kept != i) {
-      const auto from = batch.pixels.begin() + static_cast<ptrdiff_t>(i) * plane;
-      std::copy(from, from + plane, batch.pixels.begin() + static_cast<ptrdiff_t>(kept) * plane);
+      const auto bytes = batch.pixels.bytes();
+      std::ranges::copy(bytes.subspan(i * plane_bytes, plane_bytes),
+                        bytes.begin() + static_cast<ptrdiff_t>(kept * plane_bytes));
       batch.samples[kept] = std::move(batch.samples[i]);
     }
     ++kept;
   }
   batch.samples.resize(kept);
-  batch.pixels.resize(kept * slot->plane_size());
+  batch.pixels.shrink(kept * slot->plane_size());
   if (static_cast<int64_t>(bad_indices.size()) > options.max_bad_images) {
     return tl::unexpected(too_many_bad_images());
   }
@@ -283,11 +280,6 @@ Result<std::optional<Batch>> Loader::next() {
   }
   impl_->fill_window();
   return std::move(*batch);
-}
-
-void Loader::recycle(Batch batch) {
-  const std::lock_guard lock(impl_->mutex);
-  if (impl_->spare_pixels.size() < 2) impl_->spare_pixels.push_back(std::move(batch.pixels));
 }
 
 std::vector<std::string> Loader::bad_images() const {

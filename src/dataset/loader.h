@@ -13,6 +13,7 @@
 
 #include "dataset/coco.h"
 #include "dataset/image.h"
+#include "dataset/pixel_buffer.h"
 #include "storage/storage.h"
 #include "trace/trace.h"
 
@@ -28,7 +29,9 @@ struct LoaderOptions {
   std::array<float, 3> mean = {0.485F, 0.456F, 0.406F};
   std::array<float, 3> standard_deviation = {0.229F, 0.224F, 0.225F};
   int threads = 2;
-  int batches_ahead = 4;       // memory is bounded by this many batches
+  int batches_ahead = 4;  // memory is bounded by this many batches
+  PixelType pixel_type = PixelType::kFloat32;
+  PixelMemory pixel_memory = ordinary_pixel_memory;  // where batches live; for a GPU, pinned
   int64_t max_bad_images = 0;  // different unreadable images tolerated; one more is an error
 };
 
@@ -71,7 +74,9 @@ struct Batch {
   int64_t step = 0;
   int height = 0;  // padded; multiples of size_divisor
   int width = 0;
-  std::vector<float> pixels;    // (N, height, width, 3), normalised, 0 in the padding
+  // (N, height, width, 3), normalised, 0 in the padding. Its memory goes to a later batch when the
+  // last copy of it is gone.
+  PixelBuffer pixels;
   std::vector<Sample> samples;  // N
 };
 
@@ -83,7 +88,7 @@ using BatchPlan = std::function<std::optional<std::vector<int64_t>>(int64_t step
 // others keep their order and the batch its padded size. Steps stay aligned: a batch of which no
 // image is left is delivered with no samples, and it is the caller's to pass over it.
 //
-// next(), recycle() and the destructor belong to one thread; bad_images() is anyone's.
+// next() and the destructor belong to one thread; bad_images() is anyone's.
 class Loader {
  public:
   // The dataset, the store and the tracer (may be null) must outlive the loader. `image_prefix` is
@@ -102,10 +107,6 @@ class Loader {
   // The next batch in order; nullopt at the end. Errors: more than max_bad_images unreadable images
   // (all listed), or a store that fails (kIo). After an error, every call gives it again.
   Result<std::optional<Batch>> next();
-
-  // Gives a batch's memory back for a later one. Not needed, but saves the kernel the zeroing of
-  // fresh pages, which costs as much as the resize.
-  void recycle(Batch batch);
 
   // "train2017/17.jpg: truncated JPEG", each image once, in the order of the batches.
   std::vector<std::string> bad_images() const;

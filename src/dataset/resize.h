@@ -9,8 +9,20 @@
 #include <vector>
 
 #include "dataset/image.h"
+#include "dataset/pixel_buffer.h"
+#include "dataset/resize_rows.h"
 
 namespace atl::dataset {
+
+// Where the pixels of one image go: (height, width, 3), at a multiple of the type's size.
+struct PixelPlane {
+  PixelType type = PixelType::kFloat32;
+  int height = 0;
+  int width = 0;
+  std::byte* data = nullptr;
+
+  size_t row_bytes() const { return static_cast<size_t>(width) * 3 * size_of(type); }
+};
 
 // Resizes, cuts out a window, mirrors if asked, transforms the colours and normalises in one pass,
 // without rounding in between. Holds the buffers of the pass, so that a thread that resizes many
@@ -30,35 +42,43 @@ class Resizer {
     std::array<float, 3> offset = {0, 0, 0};
     ColourTransform colour = {};  // before that, on the source's pixels
   };
-  // Row y of the result begins at pixels[y * row_stride] and holds window.width * 3 floats.
-  void resize(const Picture& source,
-              const Output& output,
-              std::span<float> pixels,
-              size_t row_stride);
+
+  explicit Resizer(const internal::RowKernels& kernels = internal::row_kernels())
+      : kernels_(&kernels) {}
+
+  // The window lands in the plane's upper left corner; the rest of the plane becomes 0.
+  void resize(const Picture& source, const Output& output, const PixelPlane& plane);
 
  private:
   friend void resize_bilinear(const Picture& source, ImageSize target, std::span<uint8_t> rgb);
 
   // For each position of the window along one axis: the first of the two source pixels, and the
   // second's weight.
-  struct Axis {
-    std::vector<int32_t> first;
-    std::vector<float> weight;
-  };
-  static void make_axis(int source, int scaled, int begin, int count, Axis& axis);
-  void begin(const Picture& source, const Output& output);
+  static void make_axis(int source,
+                        int scaled,
+                        int begin,
+                        int count,
+                        std::vector<int32_t>& first,
+                        std::vector<float>& weight);
+  // `width`: of the rows that are made, in pixels; zeros behind the window's.
+  void begin(const Picture& source, const Output& output, int width);
+  void make_columns(const Picture& source);
   // Source row y, coloured, normalised and resized to the window's width.
   const float* wide_row(const Picture& source, int y);
   // Calls write(y, upper, lower, weight) for each row of the window.
   template <typename Write>
   void for_each_row(const Picture& source, Write write);
 
+  const internal::RowKernels* kernels_;
   Output output_;
-  Axis columns_;
-  Axis rows_;
-  std::vector<float> scales_;   // of a source row's values, one each
-  std::vector<float> offsets_;  // as above
-  std::vector<float> row_;      // (source width + 2) * 3: a source row, the edge pixel repeated
+  // The source's columns that the window needs, [begin, end).
+  int columns_begin_ = 0;
+  int columns_end_ = 0;
+  internal::Columns columns_;
+  std::vector<int32_t> first_row_;
+  std::vector<float> row_weight_;
+  std::vector<uint8_t> mirrored_;  // the needed part of a source row, mirrored
+  std::vector<float> row_;         // the same as floats, the last pixel twice
   // The last two source rows that were used, at the window's width; row y in wide_[y % 2].
   std::array<std::vector<float>, 2> wide_;
   std::array<int, 2> wide_is_ = {};

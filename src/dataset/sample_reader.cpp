@@ -1,6 +1,6 @@
 #include "dataset/sample_reader.h"
 
-#include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "dataset/rle_runs.h"
@@ -21,12 +21,10 @@ SampleReader::SampleReader(const CocoDataset& dataset,
 
 tl::expected<void, SampleReader::Failure> SampleReader::read(const Sample& sample,
                                                              int64_t step,
-                                                             const Plane& plane) {
+                                                             const PixelPlane& plane) {
   if (auto decoded = decode(sample.image_index, step); !decoded) {
     return tl::unexpected(Failure{sample.image_index, std::move(decoded).error()});
   }
-  const size_t stride = static_cast<size_t>(plane.width) * 3;
-  const auto [width, height] = sample.resized;
   {
     const trace::Span span(tracer_, "resize", step);
     resizer_.resize(picture_,
@@ -38,15 +36,7 @@ tl::expected<void, SampleReader::Failure> SampleReader::read(const Sample& sampl
                      .scale = scale_,
                      .offset = offset_,
                      .colour = sample.colour},
-                    plane.pixels,
-                    stride);
-    for (size_t y = 0; y < static_cast<size_t>(height); ++y) {
-      const auto row = plane.pixels.subspan(y * stride, stride);
-      std::fill(row.begin() + ptrdiff_t{width} * 3, row.end(), 0.0F);
-    }
-    std::fill(plane.pixels.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(height) * stride),
-              plane.pixels.end(),
-              0.0F);
+                    plane);
   }
   for (const Paste& paste : sample.pastes) {
     if (rle_area(paste.mask) == 0) continue;
@@ -71,7 +61,7 @@ Result<void> SampleReader::decode(int64_t image_index, int64_t step) {
 }
 
 // Only the mask's bounding box is resized, and only the mask's runs are copied out of it.
-void SampleReader::lay_over(const Paste& paste, ImageSize window, const Plane& plane) {
+void SampleReader::lay_over(const Paste& paste, ImageSize window, const PixelPlane& plane) {
   const auto height = static_cast<uint32_t>(window.height);
   ATOLL_CHECK(paste.mask.height == height &&
               paste.mask.width == static_cast<uint32_t>(window.width))
@@ -81,8 +71,9 @@ void SampleReader::lay_over(const Paste& paste, ImageSize window, const Plane& p
   const int x = static_cast<int>(box[0]);
   const int y = static_cast<int>(box[1]);
   const ImageSize part = {static_cast<int>(box[2]), static_cast<int>(box[3])};
-  const size_t part_stride = static_cast<size_t>(part.width) * 3;
-  pasted_.resize(part_stride * static_cast<size_t>(part.height));
+  pasted_.resize(static_cast<size_t>(part.width) * static_cast<size_t>(part.height) * 3 *
+                 size_of(plane.type));
+  const PixelPlane pasted = {plane.type, part.height, part.width, pasted_.data()};
   resizer_.resize(picture_,
                   {.scaled = paste.scaled,
                    .left = paste.left + (paste.flipped ? window.width - x - part.width : x),
@@ -92,16 +83,16 @@ void SampleReader::lay_over(const Paste& paste, ImageSize window, const Plane& p
                    .scale = scale_,
                    .offset = offset_,
                    .colour = paste.colour},
-                  pasted_,
-                  part_stride);
-  const size_t stride = static_cast<size_t>(plane.width) * 3;
+                  pasted);
+  const size_t pixel_bytes = 3 * size_of(plane.type);
   for (internal::ForegroundRuns run(paste.mask); !run.done(); run.next()) {
     for (uint64_t pixel = run.begin(); pixel < run.end(); ++pixel) {
       const uint64_t row = pixel % height;
       const uint64_t column = pixel / height;
-      const float* from = pasted_.data() + (row - static_cast<uint64_t>(y)) * part_stride +
-                          (column - static_cast<uint64_t>(x)) * 3;
-      std::copy_n(from, 3, plane.pixels.data() + row * stride + column * 3);
+      std::memcpy(plane.data + row * plane.row_bytes() + column * pixel_bytes,
+                  pasted.data + (row - static_cast<uint64_t>(y)) * pasted.row_bytes() +
+                      (column - static_cast<uint64_t>(x)) * pixel_bytes,
+                  pixel_bytes);
     }
   }
 }

@@ -2,7 +2,6 @@
 // do.
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
@@ -15,12 +14,6 @@ namespace atl::dataset {
 // null) must outlive it.
 class SampleReader {
  public:
-  // The plane of one image in the padded batch.
-  struct Plane {
-    int height = 0;
-    int width = 0;
-    std::span<float> pixels;  // (height, width, 3)
-  };
   // The picture that could not be read may be one that was to be pasted.
   struct Failure {
     int64_t image_index = 0;
@@ -35,12 +28,12 @@ class SampleReader {
 
   // Reads, decodes, resizes, flips and normalises into the plane, lays the sample's pastes over it,
   // and zeroes the plane's padding. After a failure the plane's contents are unspecified.
-  tl::expected<void, Failure> read(const Sample& sample, int64_t step, const Plane& plane);
+  tl::expected<void, Failure> read(const Sample& sample, int64_t step, const PixelPlane& plane);
 
  private:
   // Into picture_.
   Result<void> decode(int64_t image_index, int64_t step);
-  void lay_over(const Paste& paste, ImageSize window, const Plane& plane);
+  void lay_over(const Paste& paste, ImageSize window, const PixelPlane& plane);
 
   const CocoDataset& dataset_;
   storage::ObjectStore& store_;
@@ -50,7 +43,7 @@ class SampleReader {
   trace::Tracer* tracer_;
   Picture picture_;
   Resizer resizer_;
-  std::vector<float> pasted_;  // the part of a pasted picture that its mask needs
+  std::vector<std::byte> pasted_;  // the part of a pasted picture that its mask needs
 };
 
 }  // namespace atl::dataset

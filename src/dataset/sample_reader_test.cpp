@@ -53,7 +53,8 @@ class SampleReaderTest : public testing::Test {
   tl::expected<void, SampleReader::Failure> read(const Sample& sample) {
     SampleReader reader(dataset_, store_, prefix_, options_, nullptr);
     plane_.assign(size_t{32} * 16 * 3, 12345.0F);
-    return reader.read(sample, 0, {16, 32, plane_});
+    return reader.read(
+        sample, 0, {PixelType::kFloat32, 16, 32, reinterpret_cast<std::byte*>(plane_.data())});
   }
   float normalised(const Picture& picture, int x, int y, size_t c) const {
     const auto at = static_cast<size_t>((y * picture.width + x) * 3) + c;

@@ -3,21 +3,22 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <memory>
 
 namespace atl::train {
 namespace {
 
-at::Tensor pixel_view(std::vector<float> pixels, int64_t images, int64_t height, int64_t width) {
-  auto owner = std::make_shared<std::vector<float>>(std::move(pixels));
-  float* data = owner->data();
+at::Tensor pixel_view(const dataset::PixelBuffer& pixels,
+                      int64_t images,
+                      int64_t height,
+                      int64_t width) {
+  const auto type = pixels.type() == dataset::PixelType::kFloat32 ? at::kFloat : at::kBFloat16;
   // (N, H, W, 3) in memory is (N, 3, H, W) channels-last.
   return at::from_blob(
-      data,
+      pixels.bytes().data(),
       {images, 3, height, width},
       {height * width * 3, 1, width * 3, 3},
-      [owner](void*) {},
-      at::TensorOptions().dtype(at::kFloat));
+      [pixels](void*) {},  // with this copy the buffer goes back to the loader
+      at::TensorOptions().dtype(type));
 }
 
 ops::MaskRuns mask_runs(const dataset::Sample& sample) {
@@ -60,8 +61,7 @@ model::Target target(const dataset::Sample& sample, at::Device device) {
 BatchTensors to_tensors(dataset::Batch batch, at::Device device) {
   BatchTensors tensors;
   const auto images = static_cast<int64_t>(batch.samples.size());
-  tensors.images.pixels =
-      pixel_view(std::move(batch.pixels), images, batch.height, batch.width).to(device);
+  tensors.images.pixels = pixel_view(batch.pixels, images, batch.height, batch.width).to(device);
   for (const auto& sample : batch.samples) {
     tensors.images.sizes.push_back({sample.resized.height, sample.resized.width});
     tensors.images.image_ids.push_back(sample.image_id);

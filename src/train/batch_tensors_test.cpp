@@ -10,8 +10,10 @@ dataset::Batch two_images() {
   dataset::Batch batch;
   batch.height = 32;
   batch.width = 64;
-  batch.pixels.resize(2 * 32 * 64 * 3);
-  for (size_t i = 0; i < batch.pixels.size(); ++i) batch.pixels[i] = static_cast<float>(i);
+  batch.pixels = dataset::PixelBuffer(dataset::PixelType::kFloat32, 2 * 32 * 64 * 3);
+  for (size_t i = 0; i < batch.pixels.size(); ++i) {
+    batch.pixels.floats()[i] = static_cast<float>(i);
+  }
   batch.samples.resize(2);
   auto& first = batch.samples[0];
   first.image_id = 7;
@@ -26,13 +28,39 @@ dataset::Batch two_images() {
 
 TEST(BatchTensors, pixels_are_a_channels_last_view_of_the_buffer) {
   auto batch = two_images();
-  const float* buffer = batch.pixels.data();
+  const float* buffer = batch.pixels.floats().data();
   const auto tensors = to_tensors(std::move(batch), at::kCPU);
   const auto& pixels = tensors.images.pixels;
   EXPECT_EQ(pixels.data_ptr<float>(), buffer);
   EXPECT_EQ(pixels.sizes(), (std::vector<int64_t>{2, 3, 32, 64}));
   EXPECT_TRUE(pixels.is_contiguous(at::MemoryFormat::ChannelsLast));
   EXPECT_EQ((pixels[1][2][3][4].item<float>()), ((32 + 3) * 64 + 4) * 3 + 2);
+}
+
+TEST(BatchTensors, bfloat16_buffers_become_bfloat16_tensors) {
+  auto batch = two_images();
+  batch.pixels = dataset::PixelBuffer(dataset::PixelType::kBfloat16, 2 * 32 * 64 * 3);
+  for (size_t i = 0; i < batch.pixels.size(); ++i) {
+    batch.pixels.bfloat16s()[i] = static_cast<uint16_t>(i % 2 == 0 ? 0x3f80 : 0xc000);
+  }
+  const auto pixels = to_tensors(std::move(batch), at::kCPU).images.pixels;
+  EXPECT_EQ(pixels.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(pixels[0][0][0][0].item<float>(), 1);
+  EXPECT_EQ(pixels[0][1][0][0].item<float>(), -2);
+}
+
+TEST(BatchTensors, the_memory_goes_back_when_the_tensor_dies) {
+  dataset::PixelPool pool;
+  auto batch = two_images();
+  batch.pixels = pool.get(dataset::PixelType::kFloat32, 2 * 32 * 64 * 3);
+  const std::byte* buffer = batch.pixels.bytes().data();
+  at::Tensor pixels = to_tensors(std::move(batch), at::kCPU).images.pixels;
+  at::Tensor view = pixels[1];
+  pixels.reset();
+  const auto other = pool.get(dataset::PixelType::kFloat32, 10);
+  EXPECT_NE(other.bytes().data(), buffer);
+  view.reset();
+  EXPECT_EQ(pool.get(dataset::PixelType::kFloat32, 10).bytes().data(), buffer);
 }
 
 TEST(BatchTensors, the_buffer_lives_as_long_as_its_tensor) {

@@ -22,9 +22,9 @@ BatchTensors batch_on(at::Device device) {
   dataset::Batch batch;
   batch.height = 64;
   batch.width = 64;
-  batch.pixels.resize(size_t{2} * 64 * 64 * 3);
+  batch.pixels = dataset::PixelBuffer(dataset::PixelType::kFloat32, size_t{2} * 64 * 64 * 3);
   for (size_t i = 0; i < batch.pixels.size(); ++i) {
-    batch.pixels[i] = std::sin(static_cast<float>(i) * 0.37F);
+    batch.pixels.floats()[i] = std::sin(static_cast<float>(i) * 0.37F);
   }
   batch.samples.resize(2);
   batch.samples[0].image_id = 0;
