@@ -11,112 +11,30 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <array>
 #include <chrono>
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
-#include "dataset/rle.h"
 #include "model/mask_rcnn.h"
-#include "model/safetensors.h"
+#include "model_inputs.h"
 #include "train/optimizer.h"
 
 namespace atl {
 namespace {
 
-struct Picture {
-  at::Tensor rgb;  // (H, W, 3) uint8
-  model::Target target;
-};
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-template <typename T>
-T value_or_exit(Result<T> result) {
-  if (!result) {
-    std::cerr << result.error().to_string() << "\n";
-    std::exit(1);
-  }
-  return std::move(*result);
-}
-
-// (G, H, W) uint8 bitmaps -> runs.
-ops::MaskRuns to_runs(const at::Tensor& bitmaps) {
-  ops::MaskRuns runs;
-  runs.height = bitmaps.size(1);
-  runs.width = bitmaps.size(2);
-  std::vector<int32_t> counts;
-  std::vector<int64_t> offsets = {0};
-  for (int64_t g = 0; g < bitmaps.size(0); ++g) {
-    const at::Tensor columns = bitmaps[g].t().contiguous();
-    const auto rle = dataset::rle_from_bitmap(
-        {columns.data_ptr<uint8_t>(), static_cast<size_t>(columns.numel())},
-        static_cast<uint32_t>(runs.height),
-        static_cast<uint32_t>(runs.width));
-    counts.insert(counts.end(), rle.counts.begin(), rle.counts.end());
-    offsets.push_back(static_cast<int64_t>(counts.size()));
-  }
-  runs.counts = at::tensor(counts, at::kInt);
-  runs.offsets = at::tensor(offsets, at::kLong);
-  return runs;
-}
-
-std::vector<Picture> read_pictures(const std::string& path) {
-  auto location = value_or_exit(storage::open_location(path));
-  const auto file = value_or_exit(model::read_safetensors(*location.store, location.key));
-  std::vector<Picture> pictures;
-  for (int i = 0; file.tensors.contains(fmt::format("{}.image", i)); ++i) {
-    const auto tensor = [&](const char* name) {
-      return file.tensors.at(fmt::format("{}.{}", i, name)).clone();
-    };
-    pictures.push_back(
-        {tensor("image"), {tensor("boxes"), tensor("labels"), to_runs(tensor("masks"))}});
-  }
-  return pictures;
-}
-
-model::ImageBatch to_batch(const std::vector<Picture>& pictures, const model::ModelConfig& config) {
-  int64_t height = 0;
-  int64_t width = 0;
-  for (const auto& picture : pictures) {
-    height = std::max(height, (picture.rgb.size(0) + 31) / 32 * 32);
-    width = std::max(width, (picture.rgb.size(1) + 31) / 32 * 32);
-  }
-  const auto count = static_cast<int64_t>(pictures.size());
-  const at::Tensor mean = at::tensor(at::ArrayRef<float>(config.image_mean)) * 255;
-  const at::Tensor scale = 1 / (at::tensor(at::ArrayRef<float>(config.image_std)) * 255);
-  model::ImageBatch batch;
-  at::Tensor pixels = at::zeros({count, height, width, 3});
-  for (int64_t i = 0; i < count; ++i) {
-    const at::Tensor& rgb = pictures[static_cast<size_t>(i)].rgb;
-    pixels[i].slice(0, 0, rgb.size(0)).slice(1, 0, rgb.size(1)).copy_((rgb - mean) * scale);
-    batch.sizes.push_back({rgb.size(0), rgb.size(1)});
-    batch.image_ids.push_back(i);
-  }
-  batch.pixels = pixels.permute({0, 3, 1, 2});
-  return batch;
-}
+using bench::Picture;
+using bench::read_pictures;
+using bench::to_batch;
+using bench::value_or_exit;
 
 class Bench {
  public:
   Bench(const std::string& inputs, const std::string& weights, const model::ModelConfig& config)
       : pictures_(read_pictures(inputs)), model_(config, at::kCPU, 0) {
-    auto location = value_or_exit(storage::open_location(weights));
-    const auto file = value_or_exit(model::read_safetensors(*location.store, location.key));
-    const auto loaded = model_.load_state(file.tensors);
-    if (!loaded) {
-      std::cerr << loaded.error().to_string() << "\n";
-      std::exit(1);
-    }
+    bench::load_weights(model_, weights);
     for (const auto& picture : pictures_) targets_.push_back(picture.target);
     train::TrainConfig sgd;
     sgd.momentum = 0.9;
@@ -173,8 +91,7 @@ int run(int argc, char** argv) {
   std::map<std::string, std::string> options;
   for (int i = 2; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
   at::set_num_threads(std::stoi(options.at("--threads")));
-  const auto config =
-      value_or_exit(model::model_config_from_json(read_file(options.at("--config"))));
+  const auto config = bench::read_config(options.at("--config"));
   Bench bench(options.at("--inputs"), options.at("--weights"), config);
   const bool training = std::string(argv[1]) == "step";
   std::string command;

@@ -13,6 +13,11 @@
 #include "model/rpn.h"
 
 namespace atl::model {
+namespace {
+
+constexpr int64_t kSizeDivisor_px = 32;  // P5's stride
+
+}  // namespace
 
 struct MaskRcnn::Impl {
   Impl(const ModelConfig& given, at::Device device, std::optional<uint64_t> seed)
@@ -25,6 +30,9 @@ struct MaskRcnn::Impl {
         anchor_maker(config, device) {}
 
   std::vector<at::Tensor> features(const ImageBatch& images, bool training) const {
+    ATOLL_CHECK(images.pixels.size(2) % kSizeDivisor_px == 0 &&
+                images.pixels.size(3) % kSizeDivisor_px == 0)
+        << images.pixels.size(2) << ' ' << images.pixels.size(3);
     return fpn.forward(resnet.forward(images.pixels, training));
   }
   const Anchors& anchors(at::TensorList features, const ImageBatch& images) {

@@ -25,7 +25,11 @@
 namespace atl::model {
 
 struct ImageBatch {
-  at::Tensor pixels;  // (N, 3, H, W) f32 normalised, zero padding, channels-last for speed
+  // (N, 3, H, W) f32 normalised, zero padding, channels-last for speed. H and W are multiples of
+  // 32 (P5's stride; dataset::LoaderOptions::size_divisor): then the pooled levels are exactly 1/4
+  // … 1/32 of it. torchvision guesses these factors from the unpadded height and comes to the same,
+  // but for batches whose tallest image has at most 22, 33 to 45 or 65 to 67 rows.
+  at::Tensor pixels;
   struct Size {
     int64_t height = 0;
     int64_t width = 0;
@@ -84,7 +88,8 @@ class MaskRcnn {
   const ModelConfig& config() const;
   at::Device device() const;
 
-  // Training mode: batch norms (where trainable) use and update batch statistics.
+  // Training mode: batch norms use and update batch statistics, in stages that are not trained,
+  // too, as in torchvision; frozen ones never do.
   Losses loss(const ImageBatch& images, std::span<const Target> targets, SamplingKey key);
   // No gradients. Boxes and masks at the resized scale; rescale with rescale().
   std::vector<Detections> detect(const ImageBatch& images);
