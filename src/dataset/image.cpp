@@ -42,10 +42,11 @@ Result<ImageHeader> read_image_header(std::span<const std::byte> file) {
   return header;
 }
 
-Result<void> decode_image_into(std::span<const std::byte> file,
+Result<void> decode_image_part(std::span<const std::byte> file,
                                ImageSize expected,
+                               const WantedPart& wanted,
                                int64_t max_pixels,
-                               Picture& into) {
+                               PicturePart& into) {
   const ImageHeader header = ATOLL_TRY(read_image_header(file));
   const ImageSize stored = header.stored;
   const bool turn = expected != ImageSize{} && stored != expected &&
@@ -66,24 +67,30 @@ Result<void> decode_image_into(std::span<const std::byte> file,
         fmt::format(
             "{}x{} pixels are more than the limit of {}", stored.width, stored.height, max_pixels));
   }
-  into.width = stored.width;
-  into.height = stored.height;
-  into.rgb.resize(static_cast<size_t>(pixels) * 3);
+  into.whole = stored;
+  into.shrink = 1;
+  into.left = into.top = 0;
   if (header.format == ImageHeader::Format::kJpeg) {
-    ATOLL_TRY(decode_jpeg(file, stored, into.rgb));
+    ATOLL_TRY(decode_jpeg(file, stored, turn ? WantedPart{} : wanted, into));
   } else {
-    ATOLL_TRY(decode_png(file, stored, into.rgb));
+    into.picture.width = stored.width;
+    into.picture.height = stored.height;
+    into.picture.rgb.resize(static_cast<size_t>(pixels) * 3);
+    ATOLL_TRY(decode_png(file, stored, into.picture.rgb));
   }
-  if (turn) into = apply_orientation(into, header.exif_orientation);
+  if (turn) {
+    into.picture = apply_orientation(into.picture, header.exif_orientation);
+    into.whole = expected;
+  }
   return {};
 }
 
 Result<Picture> decode_image(std::span<const std::byte> file,
                              ImageSize expected,
                              int64_t max_pixels) {
-  Picture picture;
-  ATOLL_TRY(decode_image_into(file, expected, max_pixels, picture));
-  return picture;
+  PicturePart whole;
+  ATOLL_TRY(decode_image_part(file, expected, {}, max_pixels, whole));
+  return std::move(whole.picture);
 }
 
 ImageSize resized_size(ImageSize size, int min_px, int max_px) {

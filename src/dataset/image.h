@@ -57,11 +57,45 @@ inline constexpr int64_t kMaxPixels = int64_t{1} << 28;
 Result<Picture> decode_image(std::span<const std::byte> file,
                              ImageSize expected = {},
                              int64_t max_pixels = kMaxPixels);
-// The same into a picture whose buffer is used again; after an error its contents are unspecified.
-Result<void> decode_image_into(std::span<const std::byte> file,
+
+struct ImageRect {
+  int left = 0;
+  int top = 0;
+  int width = 0;
+  int height = 0;
+};
+
+// A part of a picture, perhaps shrunk while it was decoded.
+struct PicturePart {
+  Picture picture;  // its pixels
+  ImageSize whole;  // of the picture that it is a part of, before shrinking
+  int shrink = 1;   // each pixel stands for a square of so many: 1, 2, 4 or 8
+  int left = 0;     // where it begins, in pixels of the shrunk picture
+  int top = 0;
+};
+
+// What is needed of a picture: at least `part`, in pixels of the picture shrunk by `shrink`. The
+// default is all of it.
+struct WantedPart {
+  int shrink = 1;
+  ImageRect part;  // without pixels: the whole
+};
+
+// The size of a shrunk picture: rounded up.
+constexpr ImageSize shrunk_size(ImageSize size, int shrink) {
+  return {(size.width + shrink - 1) / shrink, (size.height + shrink - 1) / shrink};
+}
+
+// As decode_image, but only what is wanted, and into a buffer that is used again: a JPEG is decoded
+// no further than the part's last row and transformed only around it, to the same pixels as those
+// of the whole; damage below goes unseen. Its shrinking averages frequencies, about as averaging
+// squares would. PNGs, and what has to be turned, come whole and unshrunk: `into` says what it is.
+// After an error its contents are unspecified.
+Result<void> decode_image_part(std::span<const std::byte> file,
                                ImageSize expected,
+                               const WantedPart& wanted,
                                int64_t max_pixels,
-                               Picture& into);
+                               PicturePart& into);
 
 Result<std::vector<std::byte>> encode_jpeg(const Picture& picture, int quality = 90);
 Result<std::vector<std::byte>> encode_png(const Picture& picture);

@@ -1,17 +1,23 @@
 // JPEG through libjpeg-turbo's classic interface, which reports errors by not returning. Each call
 // into it stands in a small member function that sets the jump's target and holds no object with a
 // destructor, so the jump crosses frames of C only.
+//
+// A decoder is made for each file, not kept: making one takes 0.2 us, and one that is used again
+// keeps the tables of the file before, for which a file without tables of its own would then be
+// decoded, one way on one thread and another way on another.
 #include <csetjmp>
 #include <cstddef>
 #include <cstdio>
 // jpeglib.h uses FILE and size_t without including what declares them, so it comes after.
 #include <jpeglib.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "dataset/exif.h"
 #include "dataset/image_codecs.h"
 
@@ -21,6 +27,9 @@ namespace {
 // A progressive file can hold any number of scans over the same pixels, each as costly as a
 // picture; encoders use about ten. (The bound that libjpeg-turbo's own fuzzer uses is 500.)
 constexpr int kMaxScans = 500;
+
+// Pixels decoded around a part, so that those at its border are the same as in the whole picture.
+constexpr int kMargin = 2;
 
 struct ErrorHandler {
   jpeg_error_mgr base;  // first, so that libjpeg's pointer to it is a pointer to this
@@ -84,7 +93,7 @@ class JpegDecoder {
   JpegDecoder& operator=(const JpegDecoder&) = delete;
   ~JpegDecoder() { jpeg_destroy_decompress(&info_); }
 
-  bool start() {
+  bool read_header() {
     if (setjmp(errors_.escape) != 0) return false;
     jpeg_create_decompress(&info_);
     info_.src = &source_;
@@ -94,20 +103,42 @@ class JpegDecoder {
       escape_saying(reinterpret_cast<j_common_ptr>(&info_), "neither grey, colour nor CMYK");
     }
     info_.out_color_space = info_.num_components == 4 ? JCS_CMYK : JCS_RGB;
-    jpeg_start_decompress(&info_);
     return true;
   }
 
-  // The next row into `out`: 3 bytes a pixel, or 4 for CMYK.
-  bool read_row(uint8_t* out) {
+  // From here on, rows hold the columns [*left, *left + *width) of the picture shrunk by `shrink`,
+  // perhaps more of them, which is then said.
+  bool start(int shrink, int* left, int* width) {
     if (setjmp(errors_.escape) != 0) return false;
-    JSAMPROW row = out;
-    jpeg_read_scanlines(&info_, &row, 1);
+    info_.scale_num = 1;
+    info_.scale_denom = static_cast<unsigned>(shrink);
+    jpeg_start_decompress(&info_);
+    auto first = static_cast<JDIMENSION>(*left);
+    auto count = static_cast<JDIMENSION>(*width);
+    if (count < info_.output_width) jpeg_crop_scanline(&info_, &first, &count);
+    *left = static_cast<int>(first);
+    *width = static_cast<int>(count);
     return true;
   }
 
+  bool skip_rows(int rows) {
+    if (setjmp(errors_.escape) != 0) return false;
+    if (rows > 0) jpeg_skip_scanlines(&info_, static_cast<JDIMENSION>(rows));
+    return true;
+  }
+  // 3 bytes a pixel, or 4 for CMYK.
+  bool read_rows(uint8_t* out, size_t row_bytes, int rows) {
+    if (setjmp(errors_.escape) != 0) return false;
+    for (int y = 0; y < rows; ++y) {
+      JSAMPROW row = out + static_cast<size_t>(y) * row_bytes;
+      jpeg_read_scanlines(&info_, &row, 1);
+    }
+    return true;
+  }
+
+  // As the file has it.
   ImageSize size() const {
-    return {static_cast<int>(info_.output_width), static_cast<int>(info_.output_height)};
+    return {static_cast<int>(info_.image_width), static_cast<int>(info_.image_height)};
   }
   bool cmyk() const { return info_.out_color_space == JCS_CMYK; }
   tl::unexpected<Error> error() const {
@@ -237,18 +268,45 @@ Result<ImageHeader> read_jpeg_header(std::span<const std::byte> file) {
   }
 }
 
-Result<void> decode_jpeg(std::span<const std::byte> file, ImageSize size, std::span<uint8_t> rgb) {
+Result<void> decode_jpeg(std::span<const std::byte> file,
+                         ImageSize size,
+                         const WantedPart& wanted,
+                         PicturePart& into) {
   JpegDecoder decoder(file);
-  if (!decoder.start()) return decoder.error();
+  if (!decoder.read_header()) return decoder.error();
   if (decoder.size() != size) {
     return fail(ErrorCode::kInvalidInput, "JPEG: the frame header is not the first one");
   }
-  const auto width = static_cast<size_t>(size.width);
-  std::vector<uint8_t> cmyk(decoder.cmyk() ? width * 4 : 0);
-  for (size_t y = 0; y < static_cast<size_t>(size.height); ++y) {
-    uint8_t* row = rgb.data() + y * width * 3;
-    if (!decoder.read_row(decoder.cmyk() ? cmyk.data() : row)) return decoder.error();
-    if (decoder.cmyk()) cmyk_to_rgb(cmyk, row);
+  const ImageSize shrunk = shrunk_size(size, wanted.shrink);
+  ImageRect part = wanted.part;
+  if (part.width <= 0 || part.height <= 0) part = {0, 0, shrunk.width, shrunk.height};
+  ATOLL_CHECK(part.left >= 0 && part.top >= 0 && part.left + part.width <= shrunk.width &&
+              part.top + part.height <= shrunk.height)
+      << part.width << "x" << part.height << " at " << part.left << "," << part.top << " of "
+      << shrunk.width << "x" << shrunk.height;
+  // The outermost pixels of what is decoded lack a neighbour where colours are interpolated.
+  const int right = std::min(part.left + part.width + kMargin, shrunk.width);
+  into.left = std::max(part.left - kMargin, 0);
+  into.top = std::max(part.top - kMargin, 0);
+  into.picture.width = right - into.left;
+  into.picture.height = part.top + part.height - into.top;
+  into.shrink = wanted.shrink;
+  if (!decoder.start(wanted.shrink, &into.left, &into.picture.width)) return decoder.error();
+  const auto pixels =
+      static_cast<size_t>(into.picture.width) * static_cast<size_t>(into.picture.height);
+  const auto row_pixels = static_cast<size_t>(into.picture.width);
+  into.picture.rgb.resize(pixels * 3);
+  if (!decoder.skip_rows(into.top)) return decoder.error();
+  if (!decoder.cmyk()) {
+    if (!decoder.read_rows(into.picture.rgb.data(), row_pixels * 3, into.picture.height)) {
+      return decoder.error();
+    }
+    return {};
+  }
+  std::vector<uint8_t> cmyk(row_pixels * 4);
+  for (int y = 0; y < into.picture.height; ++y) {
+    if (!decoder.read_rows(cmyk.data(), cmyk.size(), 1)) return decoder.error();
+    cmyk_to_rgb(cmyk, into.picture.rgb.data() + static_cast<size_t>(y) * row_pixels * 3);
   }
   return {};
 }

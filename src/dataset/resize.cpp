@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -35,31 +36,52 @@ void transform_colours(const uint8_t* rgb,
 
 }  // namespace
 
-void Resizer::make_axis(int source,
-                        int scaled,
-                        int begin,
-                        int count,
-                        std::vector<int32_t>& first,
-                        std::vector<float>& weight) {
+// In float32, as torch's area_pixel_compute_source_index does it.
+float Resizer::Axis::at(int i) const {
+  const float ratio =
+      static_cast<float>(source) / static_cast<float>(shrink) / static_cast<float>(scaled);
+  const int last = (source + shrink - 1) / shrink - 1;
+  return std::clamp(
+      ratio * (static_cast<float>(begin + i) + 0.5F) - 0.5F, 0.0F, static_cast<float>(last));
+}
+
+void Resizer::Axis::fill(std::vector<int32_t>& first, std::vector<float>& weight) const {
   first.resize(static_cast<size_t>(count));
   weight.resize(static_cast<size_t>(count));
-  // In float32, as torch's area_pixel_compute_source_index does it.
-  const float ratio = static_cast<float>(source) / static_cast<float>(scaled);
   for (int i = 0; i < count; ++i) {
-    const float at = std::clamp(ratio * (static_cast<float>(begin + i) + 0.5F) - 0.5F,
-                                0.0F,
-                                static_cast<float>(source - 1));
-    first[static_cast<size_t>(i)] = static_cast<int32_t>(at);
-    weight[static_cast<size_t>(i)] = at - std::floor(at);
+    const float position = at(i);
+    first[static_cast<size_t>(i)] = static_cast<int32_t>(position);
+    weight[static_cast<size_t>(i)] = position - std::floor(position);
   }
 }
 
+Resizer::Axis Resizer::columns_axis(ImageSize whole, int shrink, const Output& output) {
+  return {whole.width, shrink, output.scaled.width, output.left, output.window.width};
+}
+
+Resizer::Axis Resizer::rows_axis(ImageSize whole, int shrink, const Output& output) {
+  return {whole.height, shrink, output.scaled.height, output.top, output.window.height};
+}
+
+ImageRect Resizer::needed_part(ImageSize whole, int shrink, const Output& output) {
+  const auto range = [](const Axis& axis) {
+    const int begin = static_cast<int>(axis.at(0));
+    const int end = static_cast<int>(std::ceil(axis.at(axis.count - 1))) + 1;
+    return std::pair(begin, end - begin);
+  };
+  const auto [left, width] = range(columns_axis(whole, shrink, output));
+  const auto [top, height] = range(rows_axis(whole, shrink, output));
+  return {left, top, width, height};
+}
+
 // In the pixels of row_, which holds the needed columns only, in reverse order if mirrored.
-void Resizer::make_columns(const Picture& source) {
+void Resizer::make_columns(const Source& source) {
   auto& [first, weight, base, lanes, weights] = columns_;
-  make_axis(source.width, output_.scaled.width, output_.left, output_.window.width, first, weight);
+  columns_axis(source.whole, source.shrink, output_).fill(first, weight);
   columns_begin_ = first.front();
   columns_end_ = first.back() + (weight.back() > 0 ? 2 : 1);
+  ATOLL_CHECK(columns_begin_ >= source.part.left &&
+              columns_end_ <= source.part.left + source.part.width);
   const int last = columns_end_ - columns_begin_ - 1;
   for (int32_t& column : first) column -= columns_begin_;
   if (output_.flip) {
@@ -75,17 +97,15 @@ void Resizer::make_columns(const Picture& source) {
   columns_.make_lanes();
 }
 
-void Resizer::begin(const Picture& source, const Output& output, int width) {
-  ATOLL_CHECK(source.width > 0 && source.height > 0 && output.window.width > 0 &&
+void Resizer::begin(const Source& source, const Output& output, int width) {
+  ATOLL_CHECK(source.part.width > 0 && source.part.height > 0 && output.window.width > 0 &&
               output.window.height > 0 && output.scaled.width > 0 && output.scaled.height > 0);
   output_ = output;
   make_columns(source);
-  make_axis(source.height,
-            output.scaled.height,
-            output.top,
-            output.window.height,
-            first_row_,
-            row_weight_);
+  rows_axis(source.whole, source.shrink, output).fill(first_row_, row_weight_);
+  ATOLL_CHECK(first_row_.front() >= source.part.top &&
+              first_row_.back() + (row_weight_.back() > 0 ? 1 : 0) <
+                  source.part.top + source.part.height);
   const auto values = static_cast<size_t>(columns_end_ - columns_begin_) * 3;
   if (output.flip) mirrored_.resize(kMirrorSlack + values);
   row_.resize(values + 3 + kRowSlack);
@@ -93,17 +113,18 @@ void Resizer::begin(const Picture& source, const Output& output, int width) {
   wide_is_ = {-1, -1};
 }
 
-const float* Resizer::wide_row(const Picture& source, int y) {
+const float* Resizer::wide_row(const Source& source, int y) {
   const auto place = static_cast<size_t>(y % 2);
   float* wide = wide_[place].data();
   if (wide_is_[place] == y) return wide;
   wide_is_[place] = y;
   const auto pixels = static_cast<size_t>(columns_end_ - columns_begin_);
   const size_t values = pixels * 3;
+  const ImageRect& part = source.part;
   const uint8_t* bytes =
-      source.rgb.data() + (static_cast<size_t>(y) * static_cast<size_t>(source.width) +
-                           static_cast<size_t>(columns_begin_)) *
-                              3;
+      source.rgb + (static_cast<size_t>(y - part.top) * static_cast<size_t>(part.width) +
+                    static_cast<size_t>(columns_begin_ - part.left)) *
+                       3;
   if (output_.flip) {
     kernels_->mirror(bytes, pixels, mirrored_.data() + kMirrorSlack);
     bytes = mirrored_.data() + kMirrorSlack;
@@ -120,7 +141,7 @@ const float* Resizer::wide_row(const Picture& source, int y) {
 }
 
 template <typename Write>
-void Resizer::for_each_row(const Picture& source, Write write) {
+void Resizer::for_each_row(const Source& source, Write write) {
   for (size_t y = 0; y < first_row_.size(); ++y) {
     const int first = first_row_[y];
     const float* upper = wide_row(source, first);
@@ -130,6 +151,21 @@ void Resizer::for_each_row(const Picture& source, Write write) {
 }
 
 void Resizer::resize(const Picture& source, const Output& output, const PixelPlane& plane) {
+  const ImageSize size = {source.width, source.height};
+  resize(Source{source.rgb.data(), {0, 0, size.width, size.height}, size}, output, plane);
+}
+
+void Resizer::resize(const PicturePart& source, const Output& output, const PixelPlane& plane) {
+  const Picture& picture = source.picture;
+  resize(Source{picture.rgb.data(),
+                {source.left, source.top, picture.width, picture.height},
+                source.whole,
+                source.shrink},
+         output,
+         plane);
+}
+
+void Resizer::resize(const Source& source, const Output& output, const PixelPlane& plane) {
   ATOLL_CHECK(output.window.width <= plane.width && output.window.height <= plane.height)
       << output.window.width << "x" << output.window.height << " in " << plane.width << "x"
       << plane.height;
@@ -151,8 +187,10 @@ void Resizer::resize(const Picture& source, const Output& output, const PixelPla
               (static_cast<size_t>(plane.height) - done) * plane.row_bytes());
 }
 
-void resize_bilinear(const Picture& source, ImageSize target, std::span<uint8_t> rgb) {
+void resize_bilinear(const Picture& picture, ImageSize target, std::span<uint8_t> rgb) {
   Resizer resizer;
+  const ImageSize size = {picture.width, picture.height};
+  const Resizer::Source source{picture.rgb.data(), {0, 0, size.width, size.height}, size};
   resizer.begin(source, {.scaled = target, .window = target}, target.width);
   const size_t row_size = static_cast<size_t>(target.width) * 3;
   ATOLL_CHECK(rgb.size() >= row_size * static_cast<size_t>(target.height));

@@ -46,28 +46,47 @@ class Resizer {
   explicit Resizer(const internal::RowKernels& kernels = internal::row_kernels())
       : kernels_(&kernels) {}
 
+  // What resize() reads of a picture of that size, shrunk so.
+  static ImageRect needed_part(ImageSize whole, int shrink, const Output& output);
   // The window lands in the plane's upper left corner; the rest of the plane becomes 0.
   void resize(const Picture& source, const Output& output, const PixelPlane& plane);
+  // The same from a part that holds at least what is needed.
+  void resize(const PicturePart& source, const Output& output, const PixelPlane& plane);
 
  private:
   friend void resize_bilinear(const Picture& source, ImageSize target, std::span<uint8_t> rgb);
 
-  // For each position of the window along one axis: the first of the two source pixels, and the
-  // second's weight.
-  static void make_axis(int source,
-                        int scaled,
-                        int begin,
-                        int count,
-                        std::vector<int32_t>& first,
-                        std::vector<float>& weight);
+  // A picture that is perhaps shrunk, and the part of it that is there.
+  struct Source {
+    const uint8_t* rgb = nullptr;
+    ImageRect part;
+    ImageSize whole;  // before it was shrunk
+    int shrink = 1;
+  };
+  // One axis of a source and of what is made of it.
+  struct Axis {
+    int source;  // before it was shrunk
+    int shrink;
+    int scaled;
+    int begin;  // of the window
+    int count;
+    // Where in the shrunk source the window's position i lies.
+    float at(int i) const;
+    // For each position of the window: the first of the two source pixels, the second's weight.
+    void fill(std::vector<int32_t>& first, std::vector<float>& weight) const;
+  };
+  static Axis columns_axis(ImageSize whole, int shrink, const Output& output);
+  static Axis rows_axis(ImageSize whole, int shrink, const Output& output);
+
+  void resize(const Source& source, const Output& output, const PixelPlane& plane);
   // `width`: of the rows that are made, in pixels; zeros behind the window's.
-  void begin(const Picture& source, const Output& output, int width);
-  void make_columns(const Picture& source);
+  void begin(const Source& source, const Output& output, int width);
+  void make_columns(const Source& source);
   // Source row y, coloured, normalised and resized to the window's width.
-  const float* wide_row(const Picture& source, int y);
+  const float* wide_row(const Source& source, int y);
   // Calls write(y, upper, lower, weight) for each row of the window.
   template <typename Write>
-  void for_each_row(const Picture& source, Write write);
+  void for_each_row(const Source& source, Write write);
 
   const internal::RowKernels* kernels_;
   Output output_;

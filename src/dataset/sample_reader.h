@@ -31,17 +31,21 @@ class SampleReader {
   tl::expected<void, Failure> read(const Sample& sample, int64_t step, const PixelPlane& plane);
 
  private:
-  // Into picture_.
-  Result<void> decode(int64_t image_index, int64_t step);
-  void lay_over(const Paste& paste, ImageSize window, const PixelPlane& plane);
+  // Into picture_, as much as is needed for `output`.
+  Result<void> decode(int64_t image_index, const Resizer::Output& output, int64_t step);
+  Result<void> lay_over(const Paste& paste,
+                        ImageSize window,
+                        int64_t step,
+                        const PixelPlane& plane);
 
   const CocoDataset& dataset_;
   storage::ObjectStore& store_;
   const std::string& image_prefix_;
+  const bool shrink_;
   std::array<float, 3> scale_ = {};
   std::array<float, 3> offset_ = {};
   trace::Tracer* tracer_;
-  Picture picture_;
+  PicturePart picture_;
   Resizer resizer_;
   std::vector<std::byte> pasted_;  // the part of a pasted picture that its mask needs
 };
