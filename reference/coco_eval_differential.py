@@ -15,6 +15,7 @@ import numpy as np
 from coco_eval_cases import make_case
 from coco_eval_oracle import evaluate
 
+KINDS = ("bbox", "segm", "boundary")
 MAXIMA = [(1, 10, 100), (1, 10, 100), (1, 10, 100), (1, 5, 20), (100, 2, 100), (3, 100, 200)]
 
 
@@ -35,7 +36,7 @@ def compare(seed, program, folder):
     results_file.write_text(json.dumps(results))
     use_categories = seed % 3 != 1
     maxima = MAXIMA[seed % len(MAXIMA)]
-    command = [program, "coco-eval", "--gt", truth_file, "--dt", results_file, "--iou", "bbox,segm", "--json", out,
+    command = [program, "coco-eval", "--gt", truth_file, "--dt", results_file, "--iou", ",".join(KINDS), "--json", out,
                "--strict-pycocotools", "--max-detections", ",".join(map(str, maxima)), "--threads", "2"]
     if not use_categories:
         command.append("--no-categories")
@@ -45,7 +46,7 @@ def compare(seed, program, folder):
 
     numbers = json.loads(out.read_text())
     differences, table = [], ""
-    for kind in ("bbox", "segm"):
+    for kind in KINDS:
         evaluator, text = evaluate(truth, results, kind, use_categories, maxima)
         table += f"{kind}\n{text}"
         if numbers[kind]["stats"] != [float(v) for v in evaluator.stats]:

@@ -5,6 +5,7 @@ import copy
 import io
 
 import numpy as np
+from boundary_oracle import BoundaryEval
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -26,12 +27,13 @@ def load(truth):
 
 
 def evaluate(truth, results, kind, use_categories=True, max_detections=(1, 10, 100)):
-    """The evaluator after summarize(), and what summarize() printed. pycocotools changes what it is
-    given, so each call loads anew."""
+    """The evaluator after summarize(), and what summarize() printed; kind "boundary" is pycocotools with another
+    IoU. pycocotools changes what it is given, so each call loads anew."""
     text = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = load(truth)
-        evaluator = COCOeval(dataset, dataset.loadRes(copy.deepcopy(results)), kind)
+        found = dataset.loadRes(copy.deepcopy(results))
+        evaluator = BoundaryEval(dataset, found, "segm") if kind == "boundary" else COCOeval(dataset, found, kind)
         evaluator.params.useCats = int(use_categories)
         evaluator.params.maxDets = list(max_detections)
         evaluator.evaluate()

@@ -11,6 +11,7 @@ from coco_eval_differential import main
 from lvis_cases import make_case
 from lvis_oracle import evaluate
 
+KINDS = ("bbox", "segm", "boundary")
 MAXIMA = [300, 300, 1, 7, 50]
 
 
@@ -23,7 +24,7 @@ def compare(seed, program, folder):
     truth_file.write_text(json.dumps(truth))
     results_file.write_text(json.dumps(results))
     maximum = MAXIMA[seed % len(MAXIMA)]
-    command = [program, "coco-eval", "--gt", truth_file, "--dt", results_file, "--lvis", "--json", out,
+    command = [program, "coco-eval", "--gt", truth_file, "--dt", results_file, "--lvis", "--iou", ",".join(KINDS), "--json", out,
                "--strict-pycocotools", "--max-detections", maximum, "--threads", "2"]
     run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if run.returncode != 0:
@@ -31,7 +32,7 @@ def compare(seed, program, folder):
 
     numbers = json.loads(out.read_text())
     differences, table = [], ""
-    for kind in ("bbox", "segm"):
+    for kind in KINDS:
         evaluator, text = evaluate(truth, results, kind, maximum)
         table += f"{kind}\n{text}"
         expected = {name: float(value) for name, value in evaluator.results.items()}

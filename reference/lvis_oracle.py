@@ -17,6 +17,7 @@ _package.__path__ = list(importlib.util.find_spec("lvis").submodule_search_locat
 sys.modules["lvis"] = _package
 np.float = float
 
+from boundary_oracle import lvis_compute_iou  # noqa: E402
 from lvis.eval import LVISEval  # noqa: E402
 from lvis.lvis import LVIS  # noqa: E402
 from lvis.results import LVISResults  # noqa: E402
@@ -32,13 +33,15 @@ def load(truth):
     return dataset
 
 
-def evaluate(truth, results, kind, max_detections=300, compute_iou=None):
-    """The evaluator after summarize(), and what print_results() printed. `compute_iou` replaces the evaluator's own."""
+def evaluate(truth, results, kind, max_detections=300):
+    """The evaluator after summarize(), and what print_results() printed; kind "boundary" is the package with another
+    IoU."""
     dataset = load(truth)
-    evaluator = LVISEval(dataset, LVISResults(dataset, copy.deepcopy(results), max_dets=max_detections), kind)
+    found = LVISResults(dataset, copy.deepcopy(results), max_dets=max_detections)
+    evaluator = LVISEval(dataset, found, "segm" if kind == "boundary" else kind)
     evaluator.params.max_dets = max_detections
-    if compute_iou:
-        evaluator.compute_iou = types.MethodType(compute_iou, evaluator)
+    if kind == "boundary":
+        evaluator.compute_iou = types.MethodType(lvis_compute_iou, evaluator)
     evaluator.run()
     text = io.StringIO()
     with contextlib.redirect_stdout(text):

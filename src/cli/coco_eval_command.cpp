@@ -73,7 +73,9 @@ Result<std::vector<eval::Detection>> read_detections(const std::string& uri,
 std::vector<eval::IouKind> kinds_of(const CocoEvalOptions& options) {
   std::vector<eval::IouKind> kinds;
   for (const std::string& kind : options.kinds) {
-    kinds.push_back(kind == "bbox" ? eval::IouKind::kBox : eval::IouKind::kMask);
+    kinds.push_back(kind == "bbox"   ? eval::IouKind::kBox
+                    : kind == "segm" ? eval::IouKind::kMask
+                                     : eval::IouKind::kBoundary);
   }
   return kinds;
 }
@@ -115,7 +117,7 @@ void warn(const CocoEvalOptions& options,
                unknown,
                detections.size());
   }
-  if (std::ranges::find(options.kinds, "segm") == options.kinds.end()) return;
+  if (std::ranges::count(options.kinds, "bbox") == std::ssize(options.kinds)) return;
   const auto misfits = std::ranges::count_if(detections, [&](const eval::Detection& each) {
     if (each.mask.counts.empty()) return false;
     const auto index = ground_truth.image_index(each.image_id);
@@ -186,9 +188,9 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
   command.add_option("--dt", options->detections, "Detections, COCO results JSON")
       ->required()
       ->type_name("FILE|URI");
-  command.add_option("--iou", options->kinds, "What to compare: bbox, segm or both")
+  command.add_option("--iou", options->kinds, "What to compare: bbox, segm, boundary")
       ->delimiter(',')
-      ->check(CLI::IsMember({"bbox", "segm"}))
+      ->check(CLI::IsMember({"bbox", "segm", "boundary"}))
       ->type_name("KIND,…")
       ->capture_default_str();
   command.add_option("--json", options->json, "Write all digits here, as eval.json")

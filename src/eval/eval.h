@@ -26,8 +26,9 @@
 
 namespace atl::eval {
 
-enum class IouKind { kBox, kMask };
-// As the command line and the files have it: "bbox", "segm".
+// kBoundary: the smaller of the masks' IoU and that of their boundaries (eval/boundary.h).
+enum class IouKind { kBox, kMask, kBoundary };
+// As the command line and the files have it: "bbox", "segm", "boundary".
 const char* name_of(IouKind kind);
 
 struct Detection {

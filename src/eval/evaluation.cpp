@@ -19,7 +19,17 @@ std::string line(bool precision, const char* iou, const char* area, int maximum,
 
 }  // namespace
 
-const char* name_of(IouKind kind) { return kind == IouKind::kBox ? "bbox" : "segm"; }
+const char* name_of(IouKind kind) {
+  switch (kind) {
+    case IouKind::kBox:
+      return "bbox";
+    case IouKind::kMask:
+      return "segm";
+    case IouKind::kBoundary:
+      break;
+  }
+  return "boundary";
+}
 
 std::string Evaluation::table(IouKind kind) const {
   const auto found = kinds.find(kind);

@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
+
+#include "eval/boundary.h"
 
 namespace atl::eval::internal {
 namespace {
@@ -129,15 +132,43 @@ Rle box_as_mask(const Detection& detection, const dataset::Image& image) {
       corners, static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width));
 }
 
+// A mask's boundary, made when it is first asked for: most masks come close to no other.
+class Boundary {
+ public:
+  explicit Boundary(const Rle& mask) : mask_(mask) {}
+
+  double iou(Boundary& other) {
+    const Rle& mine = pixels();
+    const Rle& others = other.pixels();
+    const uint64_t common = dataset::rle_intersection_area(mine, others);
+    return static_cast<double>(common) / static_cast<double>(area_ + other.area_ - common);
+  }
+
+ private:
+  const Rle& pixels() {
+    if (!boundary_) {
+      boundary_ = boundary_of(mask_);
+      area_ = dataset::rle_area(*boundary_);
+    }
+    return *boundary_;
+  }
+
+  const Rle& mask_;
+  std::optional<Rle> boundary_;
+  uint64_t area_ = 0;
+};
+
 Pairs pairs_of_masks(const dataset::CocoDataset& dataset,
                      const dataset::Image& image,
-                     const Task& task) {
+                     const Task& task,
+                     bool with_boundary) {
   std::vector<Rle> truth_masks;
   truth_masks.reserve(task.truths.size());
   for (const Truth& truth : task.truths) {
     truth_masks.push_back(dataset.mask_of(*truth.annotation));
   }
   const std::vector<Shape> truths(truth_masks.begin(), truth_masks.end());
+  std::vector<Boundary> truth_boundaries(truth_masks.begin(), truth_masks.end());
   Pairs result;
   result.begin.push_back(0);
   for (const Detection* detection : task.detections) {
@@ -145,8 +176,13 @@ Pairs pairs_of_masks(const dataset::CocoDataset& dataset,
       Rle box_mask;
       if (detection->mask.counts.empty()) box_mask = box_as_mask(*detection, image);
       const Shape shape(detection->mask.counts.empty() ? box_mask : detection->mask);
+      Boundary boundary(shape.mask);
       for (size_t g = 0; g < truths.size(); ++g) {
-        const double iou = mask_iou(shape, truths[g], task.truths[g].crowd);
+        const bool crowd = task.truths[g].crowd;
+        double iou = mask_iou(shape, truths[g], crowd);
+        if (with_boundary && can_match(iou) && !crowd) {
+          iou = std::min(iou, boundary.iou(truth_boundaries[g]));
+        }
         if (can_match(iou)) result.pairs.push_back({static_cast<uint32_t>(g), iou});
       }
     }
@@ -290,10 +326,12 @@ ImageOutcome match_image(const dataset::CocoDataset& ground_truth,
     }
 
     const Task task{group_detections, group_truths, forgiving};
-    const Pairs pairs =
-        options.kind == IouKind::kBox
-            ? pairs_of_boxes(task)
-            : pairs_of_masks(ground_truth, ground_truth.images()[image_index], task);
+    const Pairs pairs = options.kind == IouKind::kBox
+                            ? pairs_of_boxes(task)
+                            : pairs_of_masks(ground_truth,
+                                             ground_truth.images()[image_index],
+                                             task,
+                                             options.kind == IouKind::kBoundary);
     const size_t begin = result.outcomes.size();
     for (const Detection* each : group_detections) result.outcomes.push_back({each->score, {}, {}});
     Group group{
