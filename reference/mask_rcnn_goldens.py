@@ -13,6 +13,10 @@ results are stored. Names in the files:
     gradients (P, 2)         of their total, by parameter: norm, dot with a keyed random vector
     curve (10, 5)            the losses of ten SGD steps under CURVE's settings
 
+mask_rcnn_steps.safetensors has ten steps at a rate that changes a network with batch norm, on the pictures of
+mask_rcnn_basic: `parameters` (11, P), all of them in order before each step and after the last, and `curve`. A reader
+takes each step from where torchvision stood, so that what rounding does to a step is not carried to the next.
+
 CURVE takes every proposal instead of a sample: two proposals with nearly the same score may change places
 after a few steps of rounding, and a sample drawn by place would then be another one, on either side.
 """
@@ -31,9 +35,9 @@ GOLDENS = Path(__file__).parent / "goldens"
 LOSSES = ["loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"]
 SEED = 20260301
 STEPS, MOMENTUM = 10, 0.9
-# Slower with batch norm: at 1e-5 torchvision differs from itself by 1.05e-3 over the ten steps when only its
-# memory format changes (4e-7 with frozen norms), so no bound of 1e-3 could be held against it.
-RATES = {"batch_norm": 1e-6, "frozen_batch_norm": 1e-5}
+# With frozen norms torchvision differs from itself by 4e-6 over the ten steps when only its memory format changes. With
+# batch norm it does by 0.67 at 1e-3 and by 1.05e-3 at 1e-5, so no bound of 1e-3 could be held against it but at 1e-6.
+RATES = {"batch_norm": 1e-6, "frozen_batch_norm": 1e-3}
 IMAGE_IDS = [0, 4711]
 CURVE = {"box_batch_per_image": 4000, "rpn_post_nms_top_n_train": 2000}
 
@@ -84,6 +88,20 @@ MODELS = {
     "two_convs": SHARED
     | {"backbone_depth": 18, "stem_width": 4, "norm": "frozen_batch_norm", "rpn_convs": 2},
 }
+# Small, because its parameters are stored eleven times. The seed is one of fifty for whose weights few activations lie
+# so near to zero that rounding decides on which side of a ReLU: torchvision differs from itself (channels-last against
+# contiguous) by 2e-4 in a step's gradient, 2e-2 in that of one parameter; with most other seeds by a hundred times as
+# much.
+STEPS_MODEL = SHARED | CURVE | {
+    "backbone_depth": 18,
+    "stem_width": 2,
+    "norm": "batch_norm",
+    "fpn_channels": 8,
+    "box_head_channels": 8,
+    "mask_conv_channels": [8],
+    "mask_deconv_channels": 8,
+}
+STEPS_SEED, STEPS_RATE = 37, 1e-3
 # Random weights that leave something to find: confident classes, boxes that stay near their anchors.
 SCALES = {
     "rpn.head.bbox_pred.weight": 0.1,
@@ -92,7 +110,7 @@ SCALES = {
 }
 
 
-def fill_weights(model):
+def fill_weights(model, seed=SEED):
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if name.endswith("num_batches_tracked"):
@@ -107,7 +125,7 @@ def fill_weights(model):
                 fan_in = tensor.numel() // tensor.shape[0]
                 high = (6.0 / fan_in) ** 0.5 * SCALES.get(name, 1.0)
                 low = -high
-            values = uniform([SEED, hash_name(name)], tensor.numel(), low, high)
+            values = uniform([seed, hash_name(name)], tensor.numel(), low, high)
             tensor.copy_(torch.from_numpy(values).view(tensor.shape))
 
 
@@ -202,11 +220,16 @@ def first_step(model, images, targets, out):
     out["gradients"] = gradient_summary(model)
 
 
+def flat_parameters(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
 def train(model, images, targets, moment, rate, out):
+    """Adds the losses of ten steps to `out`, and returns the parameters before each and after the last."""
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM)
-    curve = []
+    curve, states = [], [flat_parameters(model)]
     for step in range(STEPS):
         moment["step"] = step
         losses = train_losses(model, images, targets)
@@ -214,12 +237,14 @@ def train(model, images, targets, moment, rate, out):
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
+        states.append(flat_parameters(model))
     out["curve"] = torch.tensor(curve, dtype=torch.float64)
+    return torch.stack(states)
 
 
 def make_model(config, moment):
     model = build_torchvision_model(config)
-    fill_weights(model)
+    fill_weights(model, moment["seed"])
     install_samplers(model, moment)
     return model
 
@@ -241,20 +266,35 @@ def make_golden(name, config):
     first_step(model, images, targets, out)
     rate = RATES[config["norm"]]
     train(make_model(config | CURVE, moment), images, targets, moment, rate, out)
-    metadata = {
-        "config": json.dumps(config),
-        "curve config": json.dumps(config | CURVE),
-        "seed": str(SEED),
+    path = save(name, out, {"config": config, "curve config": config | CURVE}, SEED, rate)
+    found = [len(out[f"found.{i}.boxes"]) for i in range(2)]
+    print(f"{path.name}: {path.stat().st_size} bytes, detections {found}")
+    print("  losses", out["curve"][0].tolist(), "->", out["curve"][-1].tolist())
+
+
+def make_steps_golden():
+    pixels, sizes, targets = make_inputs()
+    moment = {"seed": STEPS_SEED, "step": 0, "image_ids": IMAGE_IDS}
+    model = make_model(STEPS_MODEL, moment).to(memory_format=torch.channels_last)
+    images = ((pixels.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
+    out = {}
+    out["parameters"] = train(model, ImageList(images, sizes), targets, moment, STEPS_RATE, out)
+    path = save("steps", out, {"config": STEPS_MODEL}, STEPS_SEED, STEPS_RATE)
+    print(f"{path.name}: {path.stat().st_size} bytes")
+    print("  losses", out["curve"].sum(1).tolist())
+
+
+def save(name, tensors, configs, seed, rate):
+    metadata = {key: json.dumps(config) for key, config in configs.items()} | {
+        "seed": str(seed),
         "rate": str(rate),
         "made by": "reference/mask_rcnn_goldens.py",
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
     path = GOLDENS / f"mask_rcnn_{name}.safetensors"
-    save_golden({key: value.contiguous() for key, value in out.items()}, path, metadata)
-    found = [len(out[f"found.{i}.boxes"]) for i in range(2)]
-    print(f"{path.name}: {path.stat().st_size} bytes, detections {found}")
-    print("  losses", out["curve"][0].tolist(), "->", out["curve"][-1].tolist())
+    save_golden({key: value.contiguous() for key, value in tensors.items()}, path, metadata)
+    return path
 
 
 def main():
@@ -263,6 +303,7 @@ def main():
     GOLDENS.mkdir(exist_ok=True)
     for name, config in MODELS.items():
         make_golden(name, config)
+    make_steps_golden()
 
 
 if __name__ == "__main__":
