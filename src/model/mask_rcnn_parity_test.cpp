@@ -278,23 +278,29 @@ std::vector<at::Tensor> split_parameters(const at::Tensor& row,
 
 // Training with batch norm at a rate that changes the weights is chaotic: rounding puts an
 // activation on the other side of a ReLU, and after ten steps torchvision is 0.67 away from itself.
-// So each step starts from torchvision's parameters. The update of all parameters is held to 1e-3
-// and that of a single one to 0.05, because torchvision differs from itself by up to 2e-4 and 0.02
-// here (channels-last against contiguous), and another processor rounds in another way. On the one
-// that made the golden all are 4e-6 away, and no single one by more than the stored sums' rounding.
+// So each step starts from torchvision's parameters and velocity. The update of all parameters is
+// held to 5e-3, that of a single one to 0.05: on the two threads of the golden they are 4e-5 away
+// and not at all beyond the stored sums' rounding; on one thread, which rounds the batch statistics
+// in another way, 1.7e-3 and 7e-3.
 TEST_F(MaskRcnnSteps, each_of_ten_steps_with_batch_norm_has_torchvisions_losses_and_update) {
   open("steps", "basic");
   const at::Tensor& states = golden("parameters");
   ASSERT_EQ(states.size(0), 11);
-  std::map<std::string, at::Tensor> velocity;
+  const double rate = std::stod(golden_.metadata.at("rate"));
   for (int64_t step = 0; step < 10; ++step) {
     SCOPED_TRACE(fmt::format("step {}", step));
+    std::map<std::string, at::Tensor> velocity;  // torchvision's, from its last update
     const auto before = split_parameters(states[step], model_->parameters());
+    const auto earlier =
+        split_parameters(states[std::max<int64_t>(step - 1, 0)], model_->parameters());
     const auto after = split_parameters(states[step + 1], model_->parameters());
     for (size_t i = 0; i < before.size(); ++i) {
       const at::NoGradGuard no_grad;
       ASSERT_TRUE(model_->parameters()[i].trainable);
-      model_->parameters()[i].tensor.copy_(before[i]);
+      const Parameter& parameter = model_->parameters()[i];
+      parameter.tensor.copy_(before[i]);
+      if (step == 0) continue;
+      velocity[parameter.name] = ((earlier[i] - before[i]) / rate).contiguous();
     }
     const Losses losses = model_->loss(images_, targets_, {seed_, static_cast<uint64_t>(step)});
     expect_losses(losses, golden("curve")[step], 1e-3);
@@ -312,7 +318,7 @@ TEST_F(MaskRcnnSteps, each_of_ten_steps_with_batch_norm_has_torchvisions_losses_
       all_errors += error * error;
     }
     EXPECT_GT(std::sqrt(all_updates), 1e-4) << "steps that change nothing show nothing";
-    EXPECT_LE(std::sqrt(all_errors), 1e-3 * std::sqrt(all_updates));
+    EXPECT_LE(std::sqrt(all_errors), 5e-3 * std::sqrt(all_updates));
   }
 }
 
