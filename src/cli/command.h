@@ -69,5 +69,7 @@ void add_eval(CLI::App& app, CommandContext& context);
 void add_predict(CLI::App& app, CommandContext& context);
 void add_coco_eval(CLI::App& app, CommandContext& context);
 void add_data(CLI::App& app, CommandContext& context);
+// Below `data`.
+void add_data_convert(CLI::App& data, CommandContext& context);
 
 }  // namespace atl::cli

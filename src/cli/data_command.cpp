@@ -1,6 +1,7 @@
 // atoll data: what a dataset holds (stats) and what is wrong with it (validate).
 #include <fmt/format.h>
 
+#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,9 +9,11 @@
 #include "base/parallel.h"
 #include "cli/command.h"
 #include "cli/image_progress.h"
+#include "cli/tfrecord_splits.h"
 #include "dataset/coco.h"
 #include "dataset/layout.h"
 #include "dataset/stats.h"
+#include "dataset/tfrecord_shards.h"
 #include "dataset/validate.h"
 
 namespace atl::cli {
@@ -77,9 +80,28 @@ Result<std::vector<SplitLocation>> chosen_splits(storage::ObjectStore& store,
   return tl::unexpected(dataset::find_split(store, dataset::Split::kTrain).error());
 }
 
-Result<int> run_stats(const DataOptions& options) {
+void show_stats(const std::string& name,
+                const dataset::CocoDataset& dataset,
+                const DataOptions& options,
+                nlohmann::ordered_json& document) {
+  const auto stats = dataset::dataset_stats(dataset);
+  if (options.json) {
+    document[name] = nlohmann::ordered_json::parse(dataset::stats_json(stats));
+  } else {
+    fmt::print("{}\n{}\n", name, dataset::stats_table(stats));
+  }
+}
+
+// Damaged records are named, and no reason not to look at the rest.
+TfrecordSplitOptions split_options(const DataOptions& options) {
+  return {.uri = options.data,
+          .pattern = options.annotations,
+          .threads = options.threads,
+          .max_bad_records = std::numeric_limits<int64_t>::max()};
+}
+
+Result<void> coco_stats(const DataOptions& options, nlohmann::ordered_json& document) {
   const auto store = ATOLL_TRY(storage::open_store(options.data));
-  nlohmann::ordered_json document = nlohmann::ordered_json::object();
   for (const SplitLocation& split : ATOLL_TRY(chosen_splits(*store, options))) {
     const storage::Blob json = ATOLL_TRY(store->get(split.annotations));
     const auto parsed = ATOLL_TRY(dataset::CocoDataset::parse(
@@ -92,12 +114,21 @@ Result<int> run_stats(const DataOptions& options) {
           parsed.issue_count(),
           parsed.issues().front());
     }
-    const auto stats = dataset::dataset_stats(parsed);
-    if (options.json) {
-      document[split.annotations] = nlohmann::ordered_json::parse(dataset::stats_json(stats));
-    } else {
-      fmt::print("{}\n{}\n", split.annotations, dataset::stats_table(stats));
-    }
+    show_stats(split.annotations, parsed, options, document);
+  }
+  return {};
+}
+
+Result<int> run_stats(const DataOptions& options) {
+  nlohmann::ordered_json document = nlohmann::ordered_json::object();
+  if (dataset::is_tfrecord_uri(options.data)) {
+    ATOLL_TRY(for_each_tfrecord_split(
+        split_options(options), [&](const TfrecordSplit& split) -> Result<void> {
+          show_stats(split.records.pattern, split.records.dataset, options, document);
+          return {};
+        }));
+  } else {
+    ATOLL_TRY(coco_stats(options, document));
   }
   if (options.json) fmt::print("{}\n", document.dump(2));
   return 0;
@@ -137,8 +168,10 @@ void print_finding(const Problem& problem) {
              problem.message.empty() ? "" : ": " + problem.message);
 }
 
+// `pictures`: where they are, in words.
 void print_report(const dataset::ValidationReport& report,
                   const SplitLocation& split,
+                  std::string_view pictures,
                   bool all_notes) {
   std::map<Problem::Kind, int64_t> notes;
   std::map<Problem::Kind, int64_t> problems;
@@ -160,7 +193,7 @@ void print_report(const dataset::ValidationReport& report,
   }
   fmt::print("{} with {}: {}, {}, {}; {}{}; {}\n",
              split.annotations,
-             split.image_prefix.empty() ? "the images beside it" : split.image_prefix,
+             pictures,
              counted(report.images, "image", "images"),
              counted(report.annotations, "annotation", "annotations"),
              counted(report.categories, "category", "categories"),
@@ -169,10 +202,34 @@ void print_report(const dataset::ValidationReport& report,
              counted(report.count(Problem::Severity::kInfo), "note", "notes"));
 }
 
-Result<int> run_validate(const DataOptions& options) {
-  const auto store = ATOLL_TRY(storage::open_store(options.data));
+// Shows or collects the reports of the splits, whatever they were read from.
+struct Validation {
+  const DataOptions& options;
   nlohmann::ordered_json sets = nlohmann::ordered_json::array();
   bool clean = true;
+
+  dataset::ValidateOptions validate_options(ImageProgress& progress) const {
+    dataset::ValidateOptions validate;
+    validate.decode = !options.quick;
+    validate.threads = options.threads > 0 ? options.threads : available_cpus();
+    validate.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
+    return validate;
+  }
+  void add(const dataset::ValidationReport& report,
+           const SplitLocation& split,
+           std::string_view pictures) {
+    clean = clean && report.clean();
+    if (options.json) {
+      sets.push_back(report_json(report, split));
+    } else {
+      print_report(report, split, pictures, options.all);
+    }
+  }
+};
+
+Result<void> validate_coco(Validation& validation) {
+  const DataOptions& options = validation.options;
+  const auto store = ATOLL_TRY(storage::open_store(options.data));
   for (SplitLocation split : ATOLL_TRY(chosen_splits(*store, options))) {
     if (!options.images.empty()) {
       split.image_prefix = options.images == "." ? "" : options.images;
@@ -183,29 +240,67 @@ Result<int> run_validate(const DataOptions& options) {
           ATOLL_TRY(dataset::locate_images(*store, split.annotations)).image_prefix;
     }
     ImageProgress progress("validate");
-    dataset::ValidateOptions validate;
-    validate.decode = !options.quick;
-    validate.threads = options.threads > 0 ? options.threads : available_cpus();
-    validate.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
-    const auto report =
-        ATOLL_TRY(dataset::validate(*store, split.annotations, split.image_prefix, validate));
+    const auto report = ATOLL_TRY(dataset::validate(
+        *store, split.annotations, split.image_prefix, validation.validate_options(progress)));
     progress.finish();
-    clean = clean && report.clean();
-    if (options.json) {
-      sets.push_back(report_json(report, split));
-    } else {
-      print_report(report, split, options.all);
+    validation.add(
+        report, split, split.image_prefix.empty() ? "the images beside it" : split.image_prefix);
+  }
+  return {};
+}
+
+// Damaged records and missing shards are problems, too.
+Result<void> validate_records(Validation& validation) {
+  const auto visit = [&](TfrecordSplit split) -> Result<void> {
+    dataset::TfrecordDataset& records = split.records;
+    std::vector<Problem> findings;
+    for (const std::string& name : records.missing_shards) {
+      findings.push_back({Problem::Severity::kProblem,
+                          Problem::Kind::kMissingFile,
+                          name,
+                          "",
+                          "the shard is not there"});
     }
+    for (const std::string& bad : records.bad_records) {
+      const size_t colon = bad.find(": ");
+      findings.push_back({Problem::Severity::kProblem,
+                          Problem::Kind::kRecord,
+                          bad.substr(0, colon),
+                          "",
+                          bad.substr(colon + 2)});
+    }
+    ImageProgress progress("validate");
+    const auto report = ATOLL_TRY(dataset::validate(*records.store,
+                                                    std::move(records.dataset),
+                                                    std::move(findings),
+                                                    records.pattern,
+                                                    validation.validate_options(progress)));
+    progress.finish();
+    validation.add(report, {records.pattern, "", ""}, "the images in it");
+    return {};
+  };
+  return for_each_tfrecord_split(split_options(validation.options), visit);
+}
+
+Result<int> run_validate(const DataOptions& options) {
+  Validation validation{options};
+  if (dataset::is_tfrecord_uri(options.data)) {
+    ATOLL_TRY(validate_records(validation));
+  } else {
+    ATOLL_TRY(validate_coco(validation));
   }
   if (options.json) {
-    const nlohmann::ordered_json document = {{"clean", clean}, {"sets", std::move(sets)}};
+    const nlohmann::ordered_json document = {{"clean", validation.clean},
+                                             {"sets", std::move(validation.sets)}};
     fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   }
-  return clean ? 0 : 1;
+  return validation.clean ? 0 : 1;
 }
 
 void add_common_options(CLI::App* command, const std::shared_ptr<DataOptions>& options) {
-  command->add_option("--data", options->data, "Dataset's directory")->required()->type_name("DIR");
+  command->add_option("--data", options->data, "Dataset's directory, or tfrecord:DIR")
+      ->required()
+      ->type_name("DIR");
   command
       ->add_option("--annotations",
                    options->annotations,
@@ -217,7 +312,7 @@ void add_common_options(CLI::App* command, const std::shared_ptr<DataOptions>& o
 }  // namespace
 
 void add_data(CLI::App& app, CommandContext& context) {
-  CLI::App* data = app.add_subcommand("data", "Look a dataset over: stats, validate");
+  CLI::App* data = app.add_subcommand("data", "Look a dataset over, or convert it");
   data->require_subcommand(1);
 
   const auto stats_options = std::make_shared<DataOptions>();
@@ -241,6 +336,7 @@ void add_data(CLI::App& app, CommandContext& context) {
       ->check(whole_number());
   validate->footer(kValidateFooter);
   context.on_run(validate, [options] { return run_validate(*options); });
+  add_data_convert(*data, context);
 }
 
 }  // namespace atl::cli

@@ -10,7 +10,10 @@ void add_eval(CLI::App& app, CommandContext& context) {
   command.add_option("--weights", options->weights, "Model, as training left it")
       ->required()
       ->type_name("FILE");
-  command.add_option("--data", options->data, "Dataset in COCO's layout; its val split is used")
+  command
+      .add_option("--data",
+                  options->data,
+                  "Dataset in COCO's layout, or tfrecord:DIR; its val split is used")
       ->required()
       ->type_name("DIR");
   command

@@ -72,7 +72,8 @@ void add_train(CLI::App& app, CommandContext& context) {
   using std::string;
   add_shortcut<string>(
       command, options, "--preset", "preset", "tiny (for a CPU) or r{18,34,50,101}_fpn", "NAME");
-  add_shortcut<string>(command, options, "--data", "data.path", "Dataset in COCO's layout", "DIR");
+  add_shortcut<string>(
+      command, options, "--data", "data.path", "Dataset in COCO's layout, or tfrecord:DIR", "DIR");
   add_shortcut<string>(
       command, options, "--out", "out", "Directory for all that the run writes", "DIR");
   add_shortcut<string>(command, options, "--weights", "weights", "Weights to start from", "FILE");

@@ -34,6 +34,20 @@ class Validator {
 
   Result<ValidationReport> run() {
     ATOLL_TRY(read());
+    return check();
+  }
+  Result<ValidationReport> run(CocoDataset dataset, std::vector<Problem> findings) {
+    dataset_ = std::move(dataset);
+    report_.findings = std::move(findings);
+    return check();
+  }
+
+ private:
+  Result<ValidationReport> check() {
+    if (dataset_.images().empty()) {
+      report_.findings.push_back(
+          {Severity::kProblem, Kind::kNoImages, annotations_key_, "", "it has no usable image"});
+    }
     check_names();
     ATOLL_TRY(check_images());
     check_categories();
@@ -43,7 +57,6 @@ class Validator {
     return std::move(report_);
   }
 
- private:
   Result<void> read() {
     const storage::Blob json = ATOLL_TRY(store_.get(annotations_key_));
     CocoBuilder builder([this](std::string_view record, const Error& problem) -> Result<void> {
@@ -56,10 +69,6 @@ class Validator {
     });
     ATOLL_TRY_CONTEXT(read_coco_json(json.text(), builder), annotations_key_);
     dataset_ = builder.finish();
-    if (dataset_.images().empty()) {
-      report_.findings.push_back(
-          {Severity::kProblem, Kind::kNoImages, annotations_key_, "", "it has no usable image"});
-    }
     return {};
   }
 
@@ -261,6 +270,14 @@ Result<ValidationReport> validate(storage::ObjectStore& store,
                                   std::string_view image_prefix,
                                   const ValidateOptions& options) {
   return Validator(store, annotations_key, image_prefix, options).run();
+}
+
+Result<ValidationReport> validate(storage::ObjectStore& store,
+                                  CocoDataset dataset,
+                                  std::vector<Problem> findings,
+                                  std::string_view name,
+                                  const ValidateOptions& options) {
+  return Validator(store, name, "", options).run(std::move(dataset), std::move(findings));
 }
 
 }  // namespace atl::dataset

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dataset/coco.h"
 #include "storage/storage.h"
 
 namespace atl::dataset {
@@ -67,6 +68,14 @@ struct ValidationReport {
 Result<ValidationReport> validate(storage::ObjectStore& store,
                                   std::string_view annotations_key,
                                   std::string_view image_prefix,
+                                  const ValidateOptions& options);
+
+// The same for a dataset that has been read already; `findings` of the reading come first, and `name`
+// stands for the JSON's.
+Result<ValidationReport> validate(storage::ObjectStore& store,
+                                  CocoDataset dataset,
+                                  std::vector<Problem> findings,
+                                  std::string_view name,
                                   const ValidateOptions& options);
 
 }  // namespace atl::dataset

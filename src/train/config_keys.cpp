@@ -29,7 +29,7 @@ std::span<const ConfigKey> config_keys() {
        {"auto", "cpu", "cuda"}},
       {"threads", "of the kernels; 0 = all available", ATOLL_SLOT(threads), kFree, 0, 4096},
 
-      {"data.path", "directory or URI with COCO's layout", ATOLL_SLOT(data.path)},
+      {"data.path", "directory in COCO's layout, or tfrecord:DIR", ATOLL_SLOT(data.path)},
       {"data.train_annotations",
        "JSON of the training split below path; \"\" = found",
        ATOLL_SLOT(data.train_annotations)},

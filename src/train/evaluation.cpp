@@ -234,19 +234,20 @@ Result<std::string> evaluate_file(const EvaluateOptions& options,
                                      .split = dataset::Split::kVal,
                                      .annotations = options.annotations,
                                      .images = options.images,
-                                     .limit_images = options.limit_images}));
+                                     .limit_images = options.limit_images,
+                                     .max_bad_records = EvaluationSettings{}.max_bad_images,
+                                     .threads = options.threads,
+                                     .console = console,
+                                     .stop = stop}));
   if (!split.note.empty()) say(console, split.note);
   const at::Device device = ATOLL_TRY(choose_device(options.device));
   const auto location = ATOLL_TRY(storage::open_location(options.weights));
   auto loaded = ATOLL_TRY(model::load_model(*location.store, location.key, device));
   ATOLL_TRY(check_categories(loaded.categories, split, options.weights));
-  const auto result = ATOLL_TRY(evaluate(*loaded.model,
-                                         loaded.categories,
-                                         split,
-                                         {.threads = options.threads, .batch = options.batch},
-                                         console,
-                                         stop,
-                                         nullptr));
+  EvaluationSettings settings{.threads = options.threads, .batch = options.batch};
+  settings.max_bad_images -= split.bad_records;
+  const auto result = ATOLL_TRY(
+      evaluate(*loaded.model, loaded.categories, split, settings, console, stop, nullptr));
   for (const auto& bad : result.bad_images) say(console, "skipped: " + bad);
   print_tables(result.evaluation, console);
   if (out) ATOLL_TRY(write_evaluation(*out, result));

@@ -181,10 +181,11 @@ Result<void> TrainingRun::note_bad_images() {
     state_.bad_images.push_back(bad);
     say("skipped: " + bad);
   }
-  if (static_cast<int64_t>(state_.bad_images.size()) <= config_.data.max_bad_images) return {};
+  const auto bad_count = static_cast<int64_t>(state_.bad_images.size()) + data_->bad_records;
+  if (bad_count <= config_.data.max_bad_images) return {};
   return fail(ErrorCode::kInvalidInput,
               fmt::format("{} could not be read: {}",
-                          format_count(state_.bad_images.size(), "image"),
+                          format_count(bad_count, "image"),
                           fmt::join(state_.bad_images, "; ")),
               "repair them, or raise data.max_bad_images");
 }
@@ -231,7 +232,7 @@ Result<EvaluationResult> TrainingRun::evaluate_now() {
       .threads = config_.data.threads,
       .batch = std::max<int64_t>(1, config_.train.global_batch / config_.train.accumulation),
       .batches_ahead = config_.data.batches_ahead,
-      .max_bad_images = config_.data.max_bad_images};
+      .max_bad_images = config_.data.max_bad_images - validation_->bad_records};
   auto result = ATOLL_TRY_CONTEXT(
       train::evaluate(model, state_.categories, *validation_, settings, console_, stop_, &tracer_),
       "evaluation");

@@ -4,9 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 
+#include "base/parallel.h"
 #include "dataset/coco_builder.h"
+#include "dataset/tfrecord_dataset.h"
+#include "dataset/tfrecord_shards.h"
 
 namespace atl::train {
 namespace {
@@ -25,9 +29,11 @@ std::string as_prefix(std::string images) {
 }
 
 // A dataset of the first images only, so that evaluation, too, knows no others.
-Result<dataset::CocoDataset> first_images(const dataset::CocoDataset& all, int64_t count) {
+Result<dataset::CocoDataset> first_images(const dataset::CocoDataset& all,
+                                          int64_t count,
+                                          std::span<const dataset::Category> categories) {
   dataset::CocoBuilder builder;
-  for (const auto& category : all.categories()) ATOLL_TRY(builder.add_category(category));
+  for (const auto& category : categories) ATOLL_TRY(builder.add_category(category));
   const auto images = all.images().first(std::min(all.images().size(), static_cast<size_t>(count)));
   for (const auto& image : images) {
     ATOLL_TRY(
@@ -96,11 +102,10 @@ std::vector<dataset::ImageSize> Split::sizes() const {
 
 std::string Split::name() const { return fmt::format("{}/{}", store->uri(), annotations); }
 
-Result<Split> open_split(const SplitOptions& options) {
-  if (options.path.empty()) {
-    return fail(ErrorCode::kInvalidInput, "no dataset is named", "give --data DIR");
-  }
-  Split split;
+namespace {
+
+// The JSON, found or named, and the folder of its images.
+Result<void> read_annotations(const SplitOptions& options, Split& split) {
   split.store = ATOLL_TRY(storage::open_store(options.path));
   const auto location = ATOLL_TRY(locate(*split.store, options));
   split.annotations = location.annotations;
@@ -108,10 +113,79 @@ Result<Split> open_split(const SplitOptions& options) {
   const auto blob =
       ATOLL_TRY_CONTEXT(split.store->get(location.annotations), "reading annotations");
   split.dataset = ATOLL_TRY(dataset::CocoDataset::parse(blob.text(), split.name()));
-  if (options.limit_images > 0) {
-    split.dataset = ATOLL_TRY(first_images(split.dataset, options.limit_images));
-  }
   split.image_prefix = ATOLL_TRY(image_prefix(*split.store, options, location, split.dataset));
+  return {};
+}
+
+// The pass over all records of the split.
+Result<void> read_records(const SplitOptions& options, Split& split) {
+  if (!options.images.empty()) {
+    return fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("{}: the pictures are in the records, not in {}", options.path, options.images),
+        "name no directory for them");
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  dataset::TfrecordOptions records;
+  records.split = options.split;
+  records.pattern = options.annotations;
+  records.threads = options.threads > 0 ? options.threads : available_cpus();
+  records.max_bad_records = options.max_bad_records;
+  records.stop = options.stop;
+  records.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+    const auto done = static_cast<double>(done_bytes);
+    const auto left = static_cast<double>(total_bytes) - done;
+    Progress progress{.phase = "records, MB"};
+    progress.done = static_cast<int64_t>(done_bytes / 1'000'000);
+    progress.total = static_cast<int64_t>(total_bytes / 1'000'000);
+    if (done_bytes > 0) progress.seconds_left = spent.count() * left / done;
+    if (options.console.progress && progress.total > 0) options.console.progress(progress);
+  };
+  auto opened = ATOLL_TRY(dataset::open_tfrecords(options.path, records));
+  split.store = std::move(opened.store);
+  split.annotations = std::move(opened.pattern);
+  split.dataset = std::move(opened.dataset);
+  split.bad_records = opened.bad_record_count;
+  split.only_seen_categories = !opened.categories_are_listed;
+  if (!options.console.line) return {};
+  for (const auto& note : opened.notes) options.console.line(note);
+  for (const auto& bad : opened.bad_records) {
+    options.console.line(fmt::format("skipped: {}: {}", split.store->uri(), bad));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<bool> has_split(const SplitOptions& options) {
+  if (!options.annotations.empty()) return true;
+  if (!dataset::is_tfrecord_uri(options.path)) {
+    const auto store = ATOLL_TRY(storage::open_store(options.path));
+    return dataset::find_split(*store, options.split).has_value();
+  }
+  const auto uri = ATOLL_TRY(dataset::parse_tfrecord_uri(options.path));
+  const auto store = ATOLL_TRY(storage::open_store(uri.directory));
+  const auto found = dataset::find_tfrecord_shards(*store, uri.pattern, options.split);
+  if (found) return true;
+  if (found.error().code == ErrorCode::kNotFound) return false;
+  return tl::unexpected(found.error());
+}
+
+Result<Split> open_split(const SplitOptions& options) {
+  if (options.path.empty()) {
+    return fail(ErrorCode::kInvalidInput, "no dataset is named", "give --data DIR");
+  }
+  Split split;
+  if (dataset::is_tfrecord_uri(options.path)) {
+    ATOLL_TRY(read_records(options, split));
+  } else {
+    ATOLL_TRY(read_annotations(options, split));
+  }
+  if (options.limit_images > 0) {
+    split.dataset =
+        ATOLL_TRY(first_images(split.dataset, options.limit_images, split.dataset.categories()));
+  }
   if (split.dataset.categories().empty()) {
     return fail(ErrorCode::kInvalidInput, fmt::format("{}: no categories", split.name()));
   }
@@ -138,18 +212,42 @@ model::CategoryMap categories_of(const dataset::CocoDataset& dataset) {
   return map;
 }
 
+namespace {
+
+// The split's dataset with the model's categories, where its own are among them.
+Result<bool> take_categories(const model::CategoryMap& model, Split& split) {
+  std::vector<dataset::Category> categories;
+  for (size_t i = 0; i < model.ids.size(); ++i) {
+    categories.push_back({.id = model.ids[i], .name = model.names[i]});
+  }
+  for (const auto& own : split.dataset.categories()) {
+    const auto same = [&](const auto& other) {
+      return other.id == own.id && other.name == own.name;
+    };
+    if (std::ranges::none_of(categories, same)) return false;
+  }
+  const auto all = static_cast<int64_t>(split.dataset.images().size());
+  split.dataset = ATOLL_TRY(first_images(split.dataset, all, categories));
+  return true;
+}
+
+}  // namespace
+
 Result<void> check_categories(const model::CategoryMap& model,
-                              const Split& split,
+                              Split& split,
                               std::string_view model_name) {
   const auto data = categories_of(split.dataset);
   if (data == model) return {};
+  if (split.only_seen_categories && ATOLL_TRY(take_categories(model, split))) return {};
   return fail(ErrorCode::kInvalidInput,
               fmt::format("{} and {} have different categories: {} against {}",
                           model_name,
                           split.name(),
                           list_categories(model),
                           list_categories(data)),
-              "ids and names must be the same");
+              split.only_seen_categories
+                  ? "put a label_map.pbtxt with all classes beside the records"
+                  : "ids and names must be the same");
 }
 
 }  // namespace atl::train

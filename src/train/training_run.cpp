@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kDefaultEpochs = 12;  // COCO's "1x"
 constexpr int kSizeDivisor_px = 32;     // the coarsest pyramid level that is not pooled
 
-dataset::LoaderOptions loader_options(const RunConfig& config) {
+dataset::LoaderOptions loader_options(const RunConfig& config, int64_t bad_records) {
   dataset::LoaderOptions options;
   options.min_size_px = config.model.min_size_px;
   options.max_size_px = config.model.max_size_px;
@@ -29,7 +29,7 @@ dataset::LoaderOptions loader_options(const RunConfig& config) {
   options.standard_deviation = config.model.image_std;
   options.threads = config.data.threads > 0 ? config.data.threads : available_cpus();
   options.batches_ahead = config.data.batches_ahead;
-  options.max_bad_images = config.data.max_bad_images;
+  options.max_bad_images = config.data.max_bad_images - bad_records;
   return options;
 }
 
@@ -75,16 +75,23 @@ Result<void> TrainingRun::open_data() {
                                 .annotations = data.train_annotations,
                                 .images = data.train_images,
                                 .limit_images = data.limit_images,
-                                .keep_empty = data.keep_empty}));
+                                .keep_empty = data.keep_empty,
+                                .max_bad_records = data.max_bad_images,
+                                .threads = data.threads,
+                                .console = console_,
+                                .stop = stop_}));
   // Whether there is a validation split is the data's business; a broken one is an error.
-  const bool named = !data.val_annotations.empty();
-  const bool found = named || dataset::find_split(*data_->store, dataset::Split::kVal).has_value();
-  if (found) {
-    validation_ = ATOLL_TRY(open_split({.path = data.path,
-                                        .split = dataset::Split::kVal,
-                                        .annotations = data.val_annotations,
-                                        .images = data.val_images,
-                                        .limit_images = data.limit_images}));
+  const SplitOptions validation{.path = data.path,
+                                .split = dataset::Split::kVal,
+                                .annotations = data.val_annotations,
+                                .images = data.val_images,
+                                .limit_images = data.limit_images,
+                                .max_bad_records = data.max_bad_images,
+                                .threads = data.threads,
+                                .console = console_,
+                                .stop = stop_};
+  if (ATOLL_TRY(has_split(validation))) {
+    validation_ = ATOLL_TRY(open_split(validation));
     ATOLL_TRY(check_categories(categories_of(data_->dataset), *validation_, data_->name()));
     if (!validation_->note.empty()) say(validation_->note);
   } else {
@@ -171,7 +178,8 @@ Result<void> TrainingRun::resume(Checkpoint checkpoint) {
 // So that a run which ended because of bad images goes on once they are repaired.
 Result<void> TrainingRun::forget_repaired_images() {
   auto still = ATOLL_TRY_CONTEXT(
-      still_bad_images(state_.bad_images, *data_, loader_options(config_)), "trying images again");
+      still_bad_images(state_.bad_images, *data_, loader_options(config_, data_->bad_records)),
+      "trying images again");
   const size_t repaired = state_.bad_images.size() - still.size();
   if (repaired > 0) {
     say(fmt::format("{} that could not be read before can be now",
@@ -228,7 +236,7 @@ void TrainingRun::make_loader() {
       data_->dataset,
       *data_->store,
       data_->image_prefix,
-      loader_options(config_),
+      loader_options(config_, data_->bad_records),
       plan,
       // The sampler belongs to the plan's thread; this part of it changes nothing. Where images are
       // repeated within an epoch, each time is to look different: then the step is the key.

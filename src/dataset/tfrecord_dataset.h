@@ -1,0 +1,58 @@
+// A dataset in TFRecords, opened: one pass over all records makes the annotations (masks become
+// runs) and notes where each picture lies; the pictures stay in the files.
+//
+// What the schema does not say outright:
+//   image id    source_id, where all are different whole numbers; else 1, 2, … in the records'
+//               order
+//   file_name   image/filename, where it can be a key and no other image has it; else the id
+//   categories  label_map.pbtxt beside the records (or the only *label*.pbtxt there), and the
+//               classes that occur; without a label map only these, by class/label and class/text
+//   annotation  ids are 1, 2, … in the records' order
+// Each decision that is not the plain one is in `notes`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "dataset/coco.h"
+#include "dataset/layout.h"
+#include "storage/storage.h"
+
+namespace atl::dataset {
+
+struct TfrecordOptions {
+  Split split = Split::kTrain;
+  std::string pattern;  // files of the URI's directory, whatever their name says; "" = the URI's
+  bool only_named = false;  // not the other split beside the files that the URI names
+  int threads = 1;
+  int64_t max_bad_records = 0;  // damaged or unusable ones tolerated; one more is an error
+  // Of the files, in bytes; from one thread at a time.
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
+  std::stop_token stop;  // kCancelled
+};
+
+struct TfrecordDataset {
+  std::unique_ptr<storage::ObjectStore> store;  // the pictures, by file_name
+  CocoDataset dataset;
+  std::string pattern;             // of the files, for messages
+  std::vector<std::string> notes;  // what a person should know, a line each
+  // "train-00003-of-00256.tfrecord: the record at byte 1234: why", in the files' order.
+  std::vector<std::string> bad_records;
+  int64_t bad_record_count = 0;  // with an estimate of what a broken file has lost
+  std::vector<std::string> missing_shards;
+  bool serves_as_both = false;  // the files name no split
+  // There was a label map, so that `categories` has those without objects, too.
+  bool categories_are_listed = false;
+};
+
+// Errors: see find_tfrecord_shards (kNotFound: there are no records of this split); more bad
+// records than allowed (kInvalidInput, all named); a label map that is none; a store that fails.
+Result<TfrecordDataset> open_tfrecords(std::string_view uri, const TfrecordOptions& options);
+
+}  // namespace atl::dataset
