@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "dataset/coco.h"
 #include "eval/eval.h"
 #include "eval/lvis.h"
+#include "eval/results_file.h"
 #include "storage/storage.h"
 
 namespace atl::cli {
@@ -26,6 +29,7 @@ struct CocoEvalOptions {
   bool per_category = false;
   bool no_categories = false;
   bool strict_pycocotools = false;
+  bool lenient = false;
   bool lvis = false;
   std::vector<int> max_detections;  // empty: {1, 10, 100}, or LVIS' 300
   int threads = 0;
@@ -33,6 +37,9 @@ struct CocoEvalOptions {
 
 Result<void> check(const CocoEvalOptions& options) {
   const size_t count = options.max_detections.size();
+  if (options.lenient && options.strict_pycocotools) {
+    return fail(ErrorCode::kInvalidInput, "--lenient and --strict-pycocotools exclude each other");
+  }
   if (options.lvis && options.no_categories) {
     return fail(ErrorCode::kInvalidInput, "--lvis and --no-categories exclude each other");
   }
@@ -64,10 +71,34 @@ Result<GroundTruth> read_ground_truth(const CocoEvalOptions& options) {
   return truth;
 }
 
-Result<std::vector<eval::Detection>> read_detections(const std::string& uri,
-                                                     const dataset::CocoDataset& ground_truth) {
-  const storage::Blob blob = ATOLL_TRY_CONTEXT(read(uri), "reading the results");
-  return eval::parse_results(blob.text(), uri, ground_truth);
+eval::BadResults bad_results(const CocoEvalOptions& options) {
+  return options.lenient              ? eval::BadResults::kLeaveOut
+         : options.strict_pycocotools ? eval::BadResults::kAsPycocotools
+                                      : eval::BadResults::kRefuse;
+}
+
+struct Inputs {
+  GroundTruth truth;
+  storage::Blob results_text;
+  std::optional<eval::ResultsFile> results;
+};
+
+// The results' records are read while the ground truth is.
+Result<Inputs> read_inputs(const CocoEvalOptions& options) {
+  Inputs inputs;
+  auto text = read(options.detections);
+  std::future<eval::ResultsFile> scan;
+  if (text) {
+    inputs.results_text = *std::move(text);
+    scan = std::async(std::launch::async, [&] {
+      return eval::ResultsFile(inputs.results_text.text(), options.detections, options.threads);
+    });
+  }
+  inputs.truth = ATOLL_TRY(read_ground_truth(options));
+  if (!text) return tl::unexpected(std::move(text).error().with_context("reading the results"));
+  inputs.results = scan.get();
+  ATOLL_TRY(inputs.results->resolve(inputs.truth.dataset, bad_results(options)));
+  return inputs;
 }
 
 std::vector<eval::IouKind> kinds_of(const CocoEvalOptions& options) {
@@ -101,33 +132,17 @@ eval::LvisOptions lvis_options(const CocoEvalOptions& options) {
   return result;
 }
 
-// What is counted as pycocotools counts it, in silence there, and is most likely a mistake.
-void warn(const CocoEvalOptions& options,
-          const dataset::CocoDataset& ground_truth,
-          const std::vector<eval::Detection>& detections) {
-  if (detections.empty()) {
-    fmt::print(stderr, "atoll: {} has no detections: AP is 0\n", options.detections);
-  }
-  const auto unknown = std::ranges::count_if(detections, [&](const eval::Detection& each) {
-    return !ground_truth.label_of(each.category_id);
-  });
-  if (unknown > 0) {
+void warn(const CocoEvalOptions& options, const eval::ResultsFile& results) {
+  for (const eval::BadResultCount& bad : results.bad()) {
+    if (bad.count == 0) continue;
     fmt::print(stderr,
-               "atoll: {} of {} detections are left out: the ground truth lacks their category\n",
-               unknown,
-               detections.size());
+               "atoll: {} results {}, the first of them is {}\n",
+               bad.count,
+               options.lenient ? "are left out" : "match nothing, as in pycocotools",
+               bad.first);
   }
-  if (std::ranges::count(options.kinds, "bbox") == std::ssize(options.kinds)) return;
-  const auto misfits = std::ranges::count_if(detections, [&](const eval::Detection& each) {
-    if (each.mask.counts.empty()) return false;
-    const auto index = ground_truth.image_index(each.image_id);
-    const dataset::Image& image = ground_truth.images()[*index];
-    return each.mask.height != static_cast<uint32_t>(image.height) ||
-           each.mask.width != static_cast<uint32_t>(image.width);
-  });
-  if (misfits > 0) {
-    fmt::print(
-        stderr, "atoll: {} masks have another size than their image, and match nothing\n", misfits);
+  if (results.size() == 0) {
+    fmt::print(stderr, "atoll: {} has no detections: AP is 0\n", options.detections);
   }
 }
 
@@ -139,34 +154,31 @@ std::string show(const CocoEvalOptions& options, const Evaluation& evaluation) {
   return evaluation.to_json();
 }
 
-Result<std::string> evaluate(const CocoEvalOptions& options,
-                             const GroundTruth& truth,
-                             std::vector<eval::Detection> detections) {
+Result<std::string> evaluate(const CocoEvalOptions& options, const Inputs& inputs) {
+  const dataset::CocoDataset& truth = inputs.truth.dataset;
   if (options.lvis) {
-    return show(options,
-                ATOLL_TRY(eval::evaluate_lvis(
-                    truth.dataset, truth.lvis, std::move(detections), lvis_options(options))));
+    return show(
+        options,
+        ATOLL_TRY(eval::evaluate_lvis(
+            truth, inputs.truth.lvis, inputs.results->detections(), lvis_options(options))));
   }
-  return show(
-      options,
-      ATOLL_TRY(eval::evaluate(truth.dataset, std::move(detections), coco_options(options))));
+  return show(options, eval::evaluate(truth, *inputs.results, coco_options(options)));
 }
 
 Result<int> run_coco_eval(const CocoEvalOptions& options) {
   ATOLL_TRY(check(options));
   const auto start = std::chrono::steady_clock::now();
-  const GroundTruth truth = ATOLL_TRY(read_ground_truth(options));
-  auto detections = ATOLL_TRY(read_detections(options.detections, truth.dataset));
+  const Inputs inputs = ATOLL_TRY(read_inputs(options));
   const auto loaded = std::chrono::steady_clock::now();
-  warn(options, truth.dataset, detections);
+  warn(options, *inputs.results);
 
-  const size_t detection_count = detections.size();
-  const std::string json = ATOLL_TRY(evaluate(options, truth, std::move(detections)));
+  const dataset::CocoDataset& truth = inputs.truth.dataset;
+  const std::string json = ATOLL_TRY(evaluate(options, inputs));
   fmt::print(stderr,
              "{} images, {} ground truths, {} detections: loaded in {}, evaluated in {}\n",
-             truth.dataset.images().size(),
-             truth.dataset.annotations().size(),
-             detection_count,
+             truth.images().size(),
+             truth.annotations().size(),
+             inputs.results->size(),
              format_duration(loaded - start),
              format_duration(std::chrono::steady_clock::now() - loaded));
   if (!options.json.empty()) {
@@ -197,8 +209,13 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
       ->type_name("FILE|URI");
   command.add_flag("--per-category", options->per_category, "Print AP for each category, too");
   command.add_flag("--no-categories", options->no_categories, "Ignore categories (useCats = 0)");
-  command.add_flag(
-      "--strict-pycocotools", options->strict_pycocotools, "Keep its bug about ids of 0");
+  command.add_flag("--lenient",
+                   options->lenient,
+                   "Leave out and count results that cannot be scored, instead of stopping at the "
+                   "first: of unknown images or categories, damaged masks, negative sizes");
+  command.add_flag("--strict-pycocotools",
+                   options->strict_pycocotools,
+                   "As pycocotools where it is odd: ids of 0, and results that cannot match");
   command.add_flag(
       "--lvis", options->lvis, "LVIS' rules and 13 numbers, those of the lvis package");
   command

@@ -1,4 +1,5 @@
 // atoll coco-eval as its users meet it, on one of pycocotools' goldens.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -117,18 +118,47 @@ TEST_F(CocoEval, lvis_refuses_what_is_no_lvis_file_and_options_that_mean_nothing
   EXPECT_EQ(run("--gt gt.json --dt dt.json --lvis --max-detections 1,10,100").exit_code, 2);
 }
 
-TEST_F(CocoEval, says_what_pycocotools_leaves_out_in_silence) {
-  write("dt.json",
-        R"([{"image_id": )" +
-            Json::parse(golden_["truth"].get<std::string>())["images"][0]["id"].dump() +
-            R"(, "category_id": 12345, "score": 1, "bbox": [1, 1, 5, 5],
-                           "segmentation": {"size": [1, 1], "counts": [0, 1]}}])");
-  const Outcome outcome = run("--gt gt.json --dt dt.json");
-  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("1 of 1 detections are left out"));
-  EXPECT_THAT(outcome.err, HasSubstr("1 masks have another size than their image"));
+TEST_F(CocoEval, results_that_cannot_be_scored_stop_it_or_are_counted) {
+  const std::string image =
+      Json::parse(golden_["truth"].get<std::string>())["images"][0]["id"].dump();
+  const auto record = [&](const std::string& id, int category) {
+    return fmt::format(R"({{"image_id": {}, "category_id": {}, "score": 1, "bbox": [1, 1, 5, 5],
+                           "segmentation": {{"size": [1, 1], "counts": [0, 1]}}}})",
+                       id,
+                       category);
+  };
+  write("dt.json", fmt::format("[{}, {}]", record(image, 12345), record(image, 1)));
+  const Outcome refused = run("--gt gt.json --dt dt.json");
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err,
+              StartsWith(fmt::format("atoll: dt.json: record 0: category_id 12345 is not in the "
+                                     "ground truth (image_id {})",
+                                     image)));
+  EXPECT_THAT(refused.err, HasSubstr("--lenient"));
+
+  const Outcome lenient = run("--gt gt.json --dt dt.json --lenient");
+  ASSERT_EQ(lenient.exit_code, 0) << lenient.err;
+  EXPECT_THAT(lenient.err,
+              HasSubstr("1 results are left out, the first of them is record 0: category_id"));
+  EXPECT_THAT(
+      lenient.err,
+      HasSubstr("1 results are left out, the first of them is record 1: its mask is 1 x 1"));
+  EXPECT_THAT(lenient.err, HasSubstr(", 0 detections"));
+
+  const Outcome strict = run("--gt gt.json --dt dt.json --strict-pycocotools");
+  ASSERT_EQ(strict.exit_code, 0) << strict.err;
+  EXPECT_THAT(strict.err, HasSubstr("1 results match nothing, as in pycocotools, the first"));
+
+  write("dt.json", fmt::format("[{}]", record("987654", 1)));
+  for (const char* flag : {"", "--strict-pycocotools"}) {
+    const Outcome unknown = run(fmt::format("--gt gt.json --dt dt.json {}", flag));
+    EXPECT_EQ(unknown.exit_code, 2);
+    EXPECT_THAT(unknown.err, HasSubstr("record 0: image_id 987654 is not in the ground truth"));
+  }
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --lenient").exit_code, 0);
   write("dt.json", "[]");
   EXPECT_THAT(run("--gt gt.json --dt dt.json").err, HasSubstr("no detections: AP is 0"));
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --lenient --strict-pycocotools").exit_code, 2);
 }
 
 TEST_F(CocoEval, bad_files_and_options_end_with_one_line_that_names_them) {

@@ -9,6 +9,7 @@
 #include "eval/accumulate.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/parallel.h"
@@ -18,45 +19,62 @@ namespace {
 
 constexpr double kEpsilon = 0x1p-52;  // np.spacing(1)
 
-struct Entry {
-  const Outcome* outcome;
-  uint32_t rank;  // by score, within image and category
-};
-
 struct Place {
   uint32_t image;
   uint32_t group;
 };
 
+// One detection in the order of a category. Its outcome is a copy: the originals lie all over the
+// memory, and are looked at a dozen times.
+struct Entry {
+  Outcome outcome;
+  uint32_t rank;  // by score, within image and category
+};
+
+// A detection that took a ground truth: how many had counted as misses before it, and which one it
+// is of the chosen.
+struct Hit {
+  uint32_t misses;
+  uint32_t index;
+};
+
 // One category. Each writes its own places of the result, so categories may run side by side.
+//
+// Precision and recall are wanted at the hits only: recall rises nowhere else, and precision falls
+// everywhere else.
 class Category {
  public:
   Category(Curves& curves, size_t k, const CurveIndex& index)
       : curves_(curves), k_(k), index_(index) {}
 
   void read(std::span<const ImageOutcome> images, std::span<const Place> places) {
+    std::vector<Key> keys;
     for (const Place& place : places) {
       const ImageOutcome& image = images[place.image];
       const Group& group = image.groups[place.group];
       for (uint32_t rank = 0; rank < group.count; ++rank) {
-        entries_.push_back({&image.outcomes[group.begin + rank], rank});
+        const Outcome& outcome = image.outcomes[group.begin + rank];
+        keys.push_back({outcome.score, static_cast<uint32_t>(keys.size()), rank, &outcome});
       }
       for (size_t a = 0; a < kAreaCount; ++a) truths_[a] += group.truths[a];
     }
-    std::ranges::stable_sort(entries_, [](const Entry& x, const Entry& y) {
-      const double left = x.outcome->score;
-      const double right = y.outcome->score;
-      return left > right || (std::isnan(right) && !std::isnan(left));
+    std::ranges::sort(keys, [](const Key& x, const Key& y) {
+      if (x.score > y.score || (std::isnan(y.score) && !std::isnan(x.score))) return true;
+      if (y.score > x.score || (std::isnan(x.score) && !std::isnan(y.score))) return false;
+      return x.position < y.position;
     });
+    entries_.reserve(keys.size());
+    for (const Key& key : keys) entries_.push_back({*key.outcome, key.rank});
   }
 
   void sum_up(size_t m, int max_detections) {
     chosen_.clear();
     for (const Entry& entry : entries_) {
-      if (entry.rank < static_cast<uint32_t>(max_detections)) chosen_.push_back(entry.outcome);
+      if (entry.rank < static_cast<uint32_t>(max_detections)) chosen_.push_back(&entry.outcome);
     }
     for (size_t a = 0; a < kAreaCount; ++a) {
       if (truths_[a] == 0) continue;  // stays -1
+      find_hits(a);
       for (size_t t = 0; t < kThresholdCount; ++t) curve(t, a, m);
     }
   }
@@ -83,31 +101,59 @@ class Category {
   }
 
  private:
-  void curve(size_t t, size_t a, size_t m) {
-    const size_t count = chosen_.size();
-    recalls_.resize(count);
-    precisions_.resize(count);
-    const auto truths = static_cast<double>(truths_[a]);
-    double hits = 0;
-    double misses = 0;
-    for (size_t i = 0; i < count; ++i) {
-      if ((chosen_[i]->ignored[a] >> t & 1) == 0) {
-        ((chosen_[i]->matched[a] >> t & 1) != 0 ? hits : misses) += 1;
+  struct Key {
+    double score;
+    uint32_t position;
+    uint32_t rank;
+    const Outcome* outcome;
+  };
+
+  // The chosen ones' hits at each threshold.
+  void find_hits(size_t a) {
+    constexpr unsigned kAll = (1U << kThresholdCount) - 1;
+    for (auto& hits : hits_) hits.clear();
+    // Nearly all detections take nothing at any threshold. They are counted once for all.
+    uint32_t misses_of_all = 0;
+    std::array<uint32_t, kThresholdCount> misses = {};
+    for (uint32_t i = 0; i < chosen_.size(); ++i) {
+      const unsigned counted = ~unsigned{chosen_[i]->ignored[a]} & kAll;
+      const unsigned hit = chosen_[i]->matched[a] & counted;
+      const unsigned miss = counted & ~hit;
+      if (miss == kAll) {
+        ++misses_of_all;
+        continue;
       }
-      recalls_[i] = hits / truths;
-      precisions_[i] = hits / (misses + hits + kEpsilon);
+      for (unsigned bits = miss; bits != 0; bits &= bits - 1) ++misses[std::countr_zero(bits)];
+      for (unsigned bits = hit; bits != 0; bits &= bits - 1) {
+        const auto t = static_cast<size_t>(std::countr_zero(bits));
+        hits_[t].push_back({misses_of_all + misses[t], i});
+      }
     }
-    for (size_t i = count; i-- > 1;) {
-      precisions_[i - 1] = std::max(precisions_[i - 1], precisions_[i]);
+  }
+
+  void curve(size_t t, size_t a, size_t m) {
+    const std::vector<Hit>& hits = hits_[t];
+    const auto truths = static_cast<double>(truths_[a]);
+    const auto recall_after = [&](size_t hit_count) {
+      return static_cast<double>(hit_count) / truths;
+    };
+    precisions_.resize(hits.size());
+    double best = 0;
+    for (size_t i = hits.size(); i-- > 0;) {
+      const auto hit_count = static_cast<double>(i + 1);
+      best = std::max(best, hit_count / (hits[i].misses + hit_count + kEpsilon));
+      precisions_[i] = best;
     }
-    curves_.recall[index_.recall(t, k_, a, m)] = count > 0 ? recalls_.back() : 0;
-    size_t i = 0;
+    curves_.recall[index_.recall(t, k_, a, m)] = recall_after(hits.size());
+    size_t hit = 0;
     for (size_t r = 0; r < kRecallCount; ++r) {
-      while (i < count && recalls_[i] < recall_threshold(r)) ++i;
+      while (hit < hits.size() && recall_after(hit + 1) < recall_threshold(r)) ++hit;
       const size_t index = index_.precision(t, r, k_, a, m);
-      curves_.precision[index] = i < count ? precisions_[i] : 0;
-      curves_.scores[index] = i < count ? chosen_[i]->score : 0;
+      curves_.precision[index] = hit < hits.size() ? precisions_[hit] : 0;
+      curves_.scores[index] = hit < hits.size() ? chosen_[hits[hit].index]->score : 0;
     }
+    // No recall at all is reached by the first detection, whatever it took.
+    if (!chosen_.empty()) curves_.scores[index_.precision(t, 0, k_, a, m)] = chosen_[0]->score;
   }
 
   Curves& curves_;
@@ -116,7 +162,7 @@ class Category {
   std::vector<Entry> entries_;
   std::array<uint64_t, kAreaCount> truths_ = {};
   std::vector<const Outcome*> chosen_;
-  std::vector<double> recalls_;
+  std::array<std::vector<Hit>, kThresholdCount> hits_;  // of the area that find_hits looked at
   std::vector<double> precisions_;
 };
 

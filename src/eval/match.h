@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "dataset/coco.h"
+#include "eval/candidate.h"
 #include "eval/eval.h"
 #include "eval/lvis.h"
+#include "eval/pairs.h"
 
 namespace atl::eval::internal {
 
@@ -60,9 +62,49 @@ struct MatchOptions {
   bool strict_pycocotools;
 };
 
-// Pure; any number of threads may call it. With what LVIS says about the image, the rules are those
-// of the lvis package: no ground truth is a crowd, one may be ignored, those without area and
-// detections without area are left out, and so are detections of categories that nobody looked for.
+// Matches image after image, any of them; keeps its buffers, so one for each thread. With what LVIS
+// says about the image, the rules are those of the lvis package: no ground truth is a crowd, one
+// may be ignored, those without area and detections without area are left out, and so are
+// detections of categories that nobody looked for.
+class ImageMatcher {
+ public:
+  ImageMatcher(const dataset::CocoDataset& ground_truth, const MatchOptions& options);
+
+  ImageOutcome match(size_t image_index,
+                     std::span<const Candidate> candidates,
+                     const LvisImage* lvis = nullptr);
+
+ private:
+  struct RankedTruth {
+    uint32_t category;
+    Truth truth;
+  };
+
+  void order_detections(std::span<const Candidate> candidates, bool lvis);
+  void order_truths(size_t image_index, const LvisImage* lvis);
+  void match_task(uint32_t category,
+                  const dataset::Image& image,
+                  const Task& task,
+                  ImageOutcome& result);
+
+  const dataset::CocoDataset& ground_truth_;
+  MatchOptions options_;
+  PairFinder finder_;
+  std::vector<const Candidate*> detections_;
+  std::vector<RankedTruth> truths_;
+  std::vector<Truth> group_truths_;
+};
+
+// Nothing where the dataset does not have the category. Candidates point to the masks of what they
+// are made from.
+void add_candidate(const dataset::CocoDataset& ground_truth,
+                   const Detection& detection,
+                   std::vector<Candidate>& candidates);
+void add_candidate(const ResultRecord& record, std::vector<Candidate>& candidates);
+std::vector<Candidate> to_candidates(const dataset::CocoDataset& ground_truth,
+                                     std::span<const Detection> detections);
+
+// An ImageMatcher for one image. Pure; any number of threads may call it.
 ImageOutcome match_image(const dataset::CocoDataset& ground_truth,
                          size_t image_index,
                          std::span<const Detection> detections,

@@ -56,9 +56,6 @@ std::optional<RecordLists> scan_results(std::string_view text,
                                         int threads,
                                         size_t piece_bytes = kPieceBytes);
 
-// Bad results by reason.
-using LeftOutCounts = std::array<LeftOut, kBadReasonCount>;
-
 // Holds records against the ground truth and fills in what they lack, as pycocotools' loadRes does,
 // which decides by the file's first record: with a box there, every record needs one and its area
 // is w * h, for masks too; otherwise every record needs a mask, its area is the mask's, and a
@@ -68,11 +65,18 @@ class ResultCheck {
   ResultCheck(const dataset::CocoDataset& ground_truth, BadResults bad_results, bool boxes_lead);
 
   // Whether the record stays. Sets image, category and area, and a missing box.
-  Result<bool> accept(ResultRecord& record, size_t index, LeftOutCounts& left_out);
-  // What becomes of a record with a problem: the error, or false and it is counted.
-  Result<bool> refuse(size_t index, BadReason reason, Error error, LeftOutCounts& left_out) const;
+  Result<bool> accept(ResultRecord& record, size_t index, BadResultCounts& bad);
+  // What becomes of a record with a problem: the error; or it is counted, and stays or not.
+  // `scorable`: pycocotools takes it, though it cannot match.
+  Result<bool> refuse(size_t index,
+                      BadReason reason,
+                      Error error,
+                      BadResultCounts& bad,
+                      bool scorable = false) const;
 
  private:
+  // What the record lacks.
+  void fill_in(ResultRecord& record) const;
   std::optional<uint32_t> image_of(int64_t id);
   uint32_t category_of(int64_t id) const;
 
@@ -94,7 +98,7 @@ Result<ExactRecords> read_results(std::string_view text,
                                   std::string_view name,
                                   const dataset::CocoDataset& ground_truth,
                                   BadResults bad_results,
-                                  LeftOutCounts& left_out);
+                                  BadResultCounts& bad);
 
 }  // namespace atl::eval::internal
 
@@ -105,6 +109,6 @@ struct atl::eval::ResultsFile::Impl {
   bool scanned = false;
   internal::RecordLists lists;
   std::deque<std::string> counts;  // of what the exact reader read
-  internal::LeftOutCounts left_out;
+  BadResultCounts bad;
   size_t size = 0;
 };

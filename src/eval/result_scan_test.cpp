@@ -211,12 +211,12 @@ std::string outcome(const RecordLists& lists) {
 struct Read {
   bool scanned = false;
   std::string text;
-  LeftOutCounts left_out;
+  BadResultCounts bad;
 };
 
 Read read_exactly(const std::string& file, BadResults bad_results) {
   Read read;
-  auto records = read_results(file, "dt.json", truth(), bad_results, read.left_out);
+  auto records = read_results(file, "dt.json", truth(), bad_results, read.bad);
   read.text = records ? outcome({std::move(records->records)}) : records.error().to_string();
   return read;
 }
@@ -232,7 +232,7 @@ Read read_by_scanning(const std::string& file, BadResults bad_results, size_t pi
   for (auto& list : *lists) {
     std::vector<ResultRecord> kept;
     for (ResultRecord& record : list) {
-      const auto stays = check.accept(record, index++, read.left_out);
+      const auto stays = check.accept(record, index++, read.bad);
       if (!stays) {
         read.text = "dt.json: " + stays.error().to_string();
         return read;
@@ -255,8 +255,8 @@ void expect_one_reading(const std::string& file, bool must_scan) {
       if (!fast.scanned) continue;
       ASSERT_EQ(fast.text, exact.text) << file;
       for (size_t reason = 0; reason < kBadReasonCount; ++reason) {
-        ASSERT_EQ(fast.left_out[reason].count, exact.left_out[reason].count) << file;
-        ASSERT_EQ(fast.left_out[reason].first, exact.left_out[reason].first) << file;
+        ASSERT_EQ(fast.bad[reason].count, exact.bad[reason].count) << file;
+        ASSERT_EQ(fast.bad[reason].first, exact.bad[reason].first) << file;
       }
     }
   }
@@ -329,7 +329,7 @@ TEST(ResultScan, a_record_that_only_looks_like_one_is_no_place_to_begin) {
   }
 }
 
-TEST(ResultScan, results_left_out_are_counted_by_reason_with_the_first) {
+TEST(ResultScan, results_bad_counts_are_counted_by_reason_with_the_first) {
   const std::string file = R"([
     {"image_id": 0, "category_id": 1, "score": 1, "bbox": [0, 0, 2, 2]},
     {"image_id": 9, "category_id": 1, "score": 1, "bbox": [0, 0, 2, 2]},
@@ -343,14 +343,14 @@ TEST(ResultScan, results_left_out_are_counted_by_reason_with_the_first) {
   ResultsFile lenient(file, "dt.json");
   ASSERT_TRUE(lenient.resolve(truth(), BadResults::kLeaveOut));
   EXPECT_EQ(lenient.size(), 2U);
-  const auto& left_out = lenient.left_out();
-  EXPECT_EQ(left_out[static_cast<size_t>(BadReason::kImage)].count, 2U);
-  EXPECT_EQ(left_out[static_cast<size_t>(BadReason::kImage)].first,
+  const auto& bad = lenient.bad();
+  EXPECT_EQ(bad[static_cast<size_t>(BadReason::kImage)].count, 2U);
+  EXPECT_EQ(bad[static_cast<size_t>(BadReason::kImage)].first,
             "record 1: image_id 9 is not in the ground truth");
-  EXPECT_EQ(left_out[static_cast<size_t>(BadReason::kCategory)].count, 1U);
-  EXPECT_EQ(left_out[static_cast<size_t>(BadReason::kBox)].first,
+  EXPECT_EQ(bad[static_cast<size_t>(BadReason::kCategory)].count, 1U);
+  EXPECT_EQ(bad[static_cast<size_t>(BadReason::kBox)].first,
             "record 4: bbox is [0, 0, -2, 2]: a size cannot be negative (image_id 7)");
-  EXPECT_EQ(left_out[static_cast<size_t>(BadReason::kMask)].count, 1U);
+  EXPECT_EQ(bad[static_cast<size_t>(BadReason::kMask)].count, 1U);
 }
 
 TEST(ResultScan, what_python_writes_for_no_number_is_refused_with_record_and_image) {

@@ -23,10 +23,6 @@ Error problem(std::string message, const char* hint) {
   return {ErrorCode::kInvalidInput, std::move(message), hint};
 }
 
-bool all_finite(const std::array<double, 4>& box) {
-  return std::ranges::all_of(box, [](double side) { return std::isfinite(side); });
-}
-
 }  // namespace
 
 ResultCheck::ResultCheck(const dataset::CocoDataset& ground_truth,
@@ -55,20 +51,19 @@ uint32_t ResultCheck::category_of(int64_t id) const {
   return label ? static_cast<uint32_t>(*label - 1) : ResultRecord::kNoCategory;
 }
 
-Result<bool> ResultCheck::refuse(size_t index,
-                                 BadReason reason,
-                                 Error error,
-                                 LeftOutCounts& left_out) const {
+Result<bool> ResultCheck::refuse(
+    size_t index, BadReason reason, Error error, BadResultCounts& bad, bool scorable) const {
   const std::string record = fmt::format("record {}", index);
-  if (bad_results_ != BadResults::kLeaveOut) {
+  const bool stays = scorable && bad_results_ == BadResults::kAsPycocotools;
+  if (bad_results_ != BadResults::kLeaveOut && !stays) {
     return tl::unexpected(std::move(error).with_context(record));
   }
-  LeftOut& left = left_out[static_cast<size_t>(reason)];
-  if (left.count++ == 0) left.first = fmt::format("{}: {}", record, error.message);
-  return false;
+  BadResultCount& count = bad[static_cast<size_t>(reason)];
+  if (count.count++ == 0) count.first = fmt::format("{}: {}", record, error.message);
+  return stays;
 }
 
-Result<bool> ResultCheck::accept(ResultRecord& record, size_t index, LeftOutCounts& left_out) {
+Result<bool> ResultCheck::accept(ResultRecord& record, size_t index, BadResultCounts& bad) {
   const auto image_index = image_of(record.image_id);
   if (!image_index) {
     return refuse(index,
@@ -76,20 +71,49 @@ Result<bool> ResultCheck::accept(ResultRecord& record, size_t index, LeftOutCoun
                   problem(fmt::format("image_id {} is not in the ground truth", record.image_id),
                           "evaluate against the annotations of the same images, or leave such "
                           "results out with --lenient"),
-                  left_out);
+                  bad);
   }
   record.image = *image_index;
-  const auto in_image = [&](std::string message) {
-    return fmt::format("{} (image_id {})", message, record.image_id);
-  };
-  if (boxes_lead_ ? !record.has_box : !record.has_mask) {
+  const auto refuse_it = [&](BadReason reason, std::string_view message, bool scorable) {
     return refuse(index,
-                  BadReason::kOther,
-                  problem(in_image(boxes_lead_ ? "it has no bbox, though the first record has one"
-                                               : "it has neither bbox nor segmentation"),
-                          kLenientHint),
-                  left_out);
+                  reason,
+                  problem(fmt::format("{} (image_id {})", message, record.image_id), kLenientHint),
+                  bad,
+                  scorable);
+  };
+  if (boxes_lead_ && !record.has_box) {
+    return refuse_it(BadReason::kOther, "it has no bbox, though the first record has one", false);
   }
+  if (!record.has_box && !record.has_mask) {
+    return refuse_it(BadReason::kOther, "it has neither bbox nor segmentation", false);
+  }
+  fill_in(record);
+  if (record.category == ResultRecord::kNoCategory) {
+    return refuse_it(BadReason::kCategory,
+                     fmt::format("category_id {} is not in the ground truth", record.category_id),
+                     true);
+  }
+  if (record.box[2] < 0 || record.box[3] < 0) {
+    return refuse_it(
+        BadReason::kBox,
+        fmt::format("bbox is [{}]: a size cannot be negative", fmt::join(record.box, ", ")),
+        true);
+  }
+  const dataset::Image& image = ground_truth_.images()[record.image];
+  if (record.has_mask && (record.height != static_cast<uint32_t>(image.height) ||
+                          record.width != static_cast<uint32_t>(image.width))) {
+    return refuse_it(BadReason::kMask,
+                     fmt::format("its mask is {} x {} (height x width), the image {} x {}",
+                                 record.height,
+                                 record.width,
+                                 image.height,
+                                 image.width),
+                     true);
+  }
+  return true;
+}
+
+void ResultCheck::fill_in(ResultRecord& record) const {
   if (!record.has_box) {
     const MaskExtent& extent = record.extent;
     record.box = {static_cast<double>(extent.left),
@@ -100,46 +124,13 @@ Result<bool> ResultCheck::accept(ResultRecord& record, size_t index, LeftOutCoun
   record.area =
       boxes_lead_ ? record.box[2] * record.box[3] : static_cast<double>(record.extent.area);
   record.category = category_of(record.category_id);
-  if (bad_results_ == BadResults::kAsPycocotools) return true;
-
-  if (record.category == ResultRecord::kNoCategory) {
-    return refuse(index,
-                  BadReason::kCategory,
-                  problem(in_image(fmt::format("category_id {} is not in the ground truth",
-                                               record.category_id)),
-                          kLenientHint),
-                  left_out);
-  }
-  if (!(record.box[2] >= 0 && record.box[3] >= 0) || !all_finite(record.box)) {
-    return refuse(index,
-                  BadReason::kBox,
-                  problem(in_image(fmt::format("bbox is [{}]: a size cannot be negative",
-                                               fmt::join(record.box, ", "))),
-                          kLenientHint),
-                  left_out);
-  }
-  const dataset::Image& image = ground_truth_.images()[record.image];
-  if (record.has_mask && (record.height != static_cast<uint32_t>(image.height) ||
-                          record.width != static_cast<uint32_t>(image.width))) {
-    return refuse(
-        index,
-        BadReason::kMask,
-        problem(in_image(fmt::format("its mask is {} x {} (height x width), the image {} x {}",
-                                     record.height,
-                                     record.width,
-                                     image.height,
-                                     image.width)),
-                kLenientHint),
-        left_out);
-  }
-  return true;
 }
 
 namespace {
 
 // What one piece of the file gave.
 struct Checked {
-  LeftOutCounts left_out;
+  BadResultCounts bad;
   std::optional<Error> error;
 };
 
@@ -149,7 +140,7 @@ void check_list(ResultCheck check,
                 Checked& checked) {
   size_t kept = 0;
   for (size_t i = 0; i < records.size(); ++i) {
-    auto stays = check.accept(records[i], first_index + i, checked.left_out);
+    auto stays = check.accept(records[i], first_index + i, checked.bad);
     if (!stays) {
       checked.error = std::move(stays).error();
       return;
@@ -205,8 +196,8 @@ Result<void> ResultsFile::resolve(const dataset::CocoDataset& ground_truth,
                                   BadResults bad_results) {
   auto& lists = impl_->lists;
   if (!impl_->scanned) {
-    auto exact = ATOLL_TRY(internal::read_results(
-        impl_->text, impl_->name, ground_truth, bad_results, impl_->left_out));
+    auto exact = ATOLL_TRY(
+        internal::read_results(impl_->text, impl_->name, ground_truth, bad_results, impl_->bad));
     lists.clear();
     lists.push_back(std::move(exact.records));
     impl_->counts = std::move(exact.counts);
@@ -225,9 +216,9 @@ Result<void> ResultsFile::resolve(const dataset::CocoDataset& ground_truth,
         return tl::unexpected(std::move(*piece.error).with_context(impl_->name));
       }
       for (size_t reason = 0; reason < kBadReasonCount; ++reason) {
-        LeftOut& left = impl_->left_out[reason];
-        if (left.count == 0) left.first = std::move(piece.left_out[reason].first);
-        left.count += piece.left_out[reason].count;
+        BadResultCount& count = impl_->bad[reason];
+        if (count.count == 0) count.first = std::move(piece.bad[reason].first);
+        count.count += piece.bad[reason].count;
       }
     }
   }
@@ -237,9 +228,7 @@ Result<void> ResultsFile::resolve(const dataset::CocoDataset& ground_truth,
 
 size_t ResultsFile::size() const { return impl_->size; }
 
-const std::array<LeftOut, kBadReasonCount>& ResultsFile::left_out() const {
-  return impl_->left_out;
-}
+const BadResultCounts& ResultsFile::bad() const { return impl_->bad; }
 
 std::vector<Detection> ResultsFile::detections() const {
   std::vector<size_t> begins = {0};

@@ -24,19 +24,20 @@ namespace atl::eval {
 // image. Malformed JSON is an error always.
 enum class BadResults {
   kRefuse,    // an error that names the record and its image
-  kLeaveOut,  // counted, see left_out()
-  // As in pycocotools: unknown categories are left out, negative sizes and masks of another size
-  // are scored (and match nothing); the rest is an error.
+  kLeaveOut,  // counted, see bad()
+  // Unknown categories, negative sizes and masks of another size match nothing, as in pycocotools,
+  // and are counted; the rest is an error.
   kAsPycocotools,
 };
 
 enum class BadReason { kImage, kCategory, kBox, kMask, kOther };
 constexpr size_t kBadReasonCount = 5;
 
-struct LeftOut {
+struct BadResultCount {
   size_t count = 0;
   std::string first;  // "record 17: …" of the first of them
 };
+using BadResultCounts = std::array<BadResultCount, kBadReasonCount>;  // by BadReason
 
 class ResultsFile {
  public:
@@ -54,7 +55,7 @@ class ResultsFile {
   // After resolve(): the results that are left. kAsPycocotools leaves those of unknown categories
   // among them.
   size_t size() const;
-  const std::array<LeftOut, kBadReasonCount>& left_out() const;
+  const BadResultCounts& bad() const;
   // The same as parse_results gives.
   std::vector<Detection> detections() const;
 
@@ -64,5 +65,10 @@ class ResultsFile {
  private:
   std::unique_ptr<Impl> impl_;
 };
+
+// After resolve() against the same ground truth. The fastest way from a file to its numbers.
+Evaluation evaluate(const dataset::CocoDataset& ground_truth,
+                    const ResultsFile& results,
+                    EvalOptions options);
 
 }  // namespace atl::eval

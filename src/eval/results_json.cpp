@@ -58,8 +58,8 @@ class ResultsReader {
  public:
   ResultsReader(const dataset::CocoDataset& ground_truth,
                 BadResults bad_results,
-                LeftOutCounts& left_out)
-      : ground_truth_(ground_truth), bad_results_(bad_results), left_out_(left_out) {}
+                BadResultCounts& bad)
+      : ground_truth_(ground_truth), bad_results_(bad_results), bad_counts_(bad) {}
 
   Result<ExactRecords> read(json::document& document);
   // How many records were begun.
@@ -75,7 +75,7 @@ class ResultsReader {
 
   const dataset::CocoDataset& ground_truth_;
   BadResults bad_results_;
-  LeftOutCounts& left_out_;
+  BadResultCounts& bad_counts_;
   size_t begun_ = 0;
   ExactRecords result_;
 
@@ -220,11 +220,11 @@ Result<ExactRecords> ResultsReader::read(json::document& document) {
     if (!check) check.emplace(ground_truth_, bad_results_, record_.has_box);
     bool stays = false;
     if (read) {
-      stays = ATOLL_TRY(check->accept(record_, index, left_out_));
+      stays = ATOLL_TRY(check->accept(record_, index, bad_counts_));
     } else {
       Error error = read.error();
       if (has_image_) error.message += fmt::format(" (image_id {})", record_.image_id);
-      stays = ATOLL_TRY(check->refuse(index, reason_, std::move(error), left_out_));
+      stays = ATOLL_TRY(check->refuse(index, reason_, std::move(error), bad_counts_));
     }
     if (stays) result_.records.push_back(record_);
   }
@@ -263,14 +263,14 @@ Result<ExactRecords> read_results(std::string_view text,
                                   std::string_view name,
                                   const dataset::CocoDataset& ground_truth,
                                   BadResults bad_results,
-                                  LeftOutCounts& left_out) {
+                                  BadResultCounts& bad) {
   // A byte order mark is not JSON, but Windows tools write one.
   const size_t skipped = text.starts_with("\xef\xbb\xbf") ? 3 : 0;
   text.remove_prefix(skipped);
   const simdjson::padded_string padded(text);
   json::parser parser;
   json::document document;
-  ResultsReader reader(ground_truth, bad_results, left_out);
+  ResultsReader reader(ground_truth, bad_results, bad);
   try {
     document = parser.iterate(padded);
     auto records = reader.read(document);
