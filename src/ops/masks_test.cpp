@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
+
 #include "dataset/rle.h"
 #include "ops/ops.h"
 #include "ops/reference.h"
@@ -116,6 +119,55 @@ TEST(PasteMasks, the_kernel_gives_the_pixels_of_the_plain_code) {
     for (size_t d = 0; d < kernel.size(); ++d) {
       EXPECT_EQ(kernel[d].counts, plain[d].counts) << "round " << round << ", detection " << d;
     }
+  }
+}
+
+// A property over random cases: masks of any size M, boxes inside, partly and wholly outside, of no
+// size, of a pixel, of many times the image, on whole and broken pixels; thresholds that many values
+// meet exactly.
+TEST(PasteMasks, are_what_pasting_into_a_bitmap_and_encoding_it_gives) {
+  at::manual_seed(3);
+  const auto drawn = [](int64_t low, int64_t high) {
+    return at::randint(low, high, {1}, at::kLong).item<int64_t>();
+  };
+  int64_t set_pixels = 0;
+  int64_t cut_off = 0;
+  for (int round = 0; round < 150; ++round) {
+    const int64_t size = drawn(1, 33), height = drawn(1, 130), width = drawn(1, 130), count = 6;
+    const double levels = std::array{1.0, 4.0, 16.0, 1e6}[drawn(0, 4)];
+    const Tensor masks = (at::rand({count, size, size}) * levels).round() / levels;
+    const double threshold = std::array{0.0, 0.25, 0.5, 0.75, 1.0}[drawn(0, 5)];
+    Tensor boxes = random_boxes(count, width, height);
+    const Tensor corner = (at::rand({2}) * 1.2 - 0.1) * at::tensor({width, height});
+    boxes[0].copy_(at::cat({corner, corner + 1}));                  // a pixel
+    boxes[1].copy_(at::cat({corner.floor(), corner.floor() + 1}));  // a whole one
+    boxes[2].copy_(at::cat({corner, corner}));                      // nothing
+    boxes[3].copy_(boxes[3] * static_cast<double>(drawn(2, 9)));    // large
+    boxes[4].copy_(boxes[4].round());
+    const auto kernel = paste_masks(masks, boxes, height, width, threshold);
+    const auto plain = reference::paste_masks(masks, boxes, height, width, threshold);
+    ASSERT_EQ(kernel.size(), plain.size());
+    for (size_t d = 0; d < kernel.size(); ++d) {
+      EXPECT_EQ(kernel[d].counts, plain[d].counts)
+          << "round " << round << ": " << size << " cells on " << boxes[static_cast<int64_t>(d)]
+          << " of " << height << " x " << width << " > " << threshold;
+      for (size_t run = 1; run < plain[d].counts.size(); run += 2)
+        set_pixels += plain[d].counts[run];
+      cut_off += plain[d].counts.size() == 1 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(set_pixels, 100'000);
+  EXPECT_GT(cut_off, 20) << "too few boxes outside";
+  EXPECT_LT(cut_off, 600) << "too few boxes inside";
+}
+
+TEST(PasteMasks, a_box_that_is_not_a_number_has_no_pixels) {
+  Tensor boxes = at::tensor({1.0F, 1.0F, 9.0F, 9.0F}).repeat({5, 1});
+  for (int64_t corner = 0; corner < 4; ++corner) boxes[corner + 1][corner].fill_(NAN);
+  const auto pasted = paste_masks(at::ones({5, 28, 28}), boxes, 30, 20);
+  EXPECT_GT(pasted[0].counts.size(), 1U);
+  for (size_t d = 1; d < pasted.size(); ++d) {
+    EXPECT_THAT(pasted[d].counts, testing::ElementsAre(600)) << d;
   }
 }
 

@@ -156,8 +156,8 @@ struct BoxPixels {
 BoxPixels grown_box(const float* box, int64_t mask_size) {
   const auto factor =
       static_cast<float>(static_cast<double>(mask_size + 2) / static_cast<double>(mask_size));
-  const auto pixel = [](float value) {
-    return static_cast<int64_t>(std::clamp(value, -kFarthest, kFarthest));
+  const auto pixel = [](float value) {  // far outside when it is not a number
+    return static_cast<int64_t>(value > -kFarthest ? std::min(value, kFarthest) : -kFarthest);
   };
   const float half_width = (box[2] - box[0]) * 0.5F * factor;
   const float half_height = (box[3] - box[1]) * 0.5F * factor;
