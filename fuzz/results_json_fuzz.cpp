@@ -1,15 +1,21 @@
 // Results files come from other people's programs. Against a small ground truth: what is accepted
-// can be evaluated (numbers in range), and survives being written and read again.
+// can be evaluated (numbers in range), and survives being written and read again. The parallel
+// scanner, in pieces of a few bytes, accepts nothing that the exact reader does not, and reads it
+// the same.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "dataset/coco_builder.h"
 #include "eval/eval.h"
+#include "eval/result_record.h"
 
 namespace {
 
@@ -39,10 +45,56 @@ bool finite(const Detection& detection) {
 // Masks larger than this take long to match, and teach nothing new.
 constexpr uint64_t kMaxPixels = uint64_t{1} << 22;
 
+// What a file's records say; empty where it is refused.
+using Records = std::vector<atl::eval::internal::ResultRecord>;
+
+std::string described(const Records& records) {
+  std::string text;
+  atl::eval::internal::MaskTextReader masks;
+  for (const auto& record : records) {
+    text += fmt::format("{} {} {} {} {} {};",
+                        record.image_id,
+                        record.category_id,
+                        record.score,
+                        fmt::join(record.box, " "),
+                        record.area,
+                        record.extent.area);
+    if (!record.has_mask) continue;
+    const auto counts =
+        masks.read(record.counts_text(), record.escaped, record.height, record.width);
+    ATOLL_CHECK(counts.has_value()) << record.image_id;
+    text += fmt::format("{};", fmt::join(*counts, " "));
+  }
+  return text;
+}
+
+void check_scanner(std::string_view text) {
+  namespace internal = atl::eval::internal;
+  constexpr auto kPolicy = atl::eval::BadResults::kLeaveOut;
+  auto lists = internal::scan_results(text, 1, 64);
+  if (!lists) return;
+  atl::eval::BadResultCounts bad;
+  const auto exact = internal::read_results(text, "input", ground_truth(), kPolicy, bad);
+  ATOLL_CHECK(exact.has_value()) << exact.error().to_string();
+  internal::ResultCheck check(ground_truth(), kPolicy, (*lists)[0][0].has_box);
+  Records records;
+  atl::eval::BadResultCounts bad_of_scan;
+  size_t index = 0;
+  for (auto& list : *lists) {
+    for (auto& record : list) {
+      const auto stays = check.accept(record, index++, bad_of_scan);
+      ATOLL_CHECK(stays.has_value());
+      if (*stays) records.push_back(record);
+    }
+  }
+  ATOLL_CHECK(described(records) == described(exact->records)) << text;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(bytes), size);
+  check_scanner(text);
   auto detections = atl::eval::parse_results(text, "input", ground_truth());
   if (!detections) {
     ATOLL_CHECK(!detections.error().to_string().empty());

@@ -45,7 +45,11 @@ struct Hit {
 class Category {
  public:
   Category(Curves& curves, size_t k, const CurveIndex& index)
-      : curves_(curves), k_(k), index_(index) {}
+      : curves_(curves),
+        k_(k),
+        index_(index),
+        precision_(own_index(kThresholdCount, 0, 0, 0), -1),
+        scores_(precision_) {}
 
   void read(std::span<const ImageOutcome> images, std::span<const Place> places) {
     std::vector<Key> keys;
@@ -79,6 +83,20 @@ class Category {
     }
   }
 
+  // Into the result, once all maxima are summed up. The curves are drawn in arrays of the
+  // category's own, because neighbours along a curve lie pages apart in the result.
+  void write() const {
+    const size_t row = kAreaCount * index_.maxima_count;
+    for (size_t t = 0; t < kThresholdCount; ++t) {
+      for (size_t r = 0; r < kRecallCount; ++r) {
+        const auto from = static_cast<ptrdiff_t>(own_index(t, r, 0, 0));
+        const auto to = static_cast<ptrdiff_t>(index_.precision(t, r, k_, 0, 0));
+        std::copy_n(precision_.begin() + from, row, curves_.precision.begin() + to);
+        std::copy_n(scores_.begin() + from, row, curves_.scores.begin() + to);
+      }
+    }
+  }
+
   // Of what the last sum_up chose, at the lowest IoU threshold and area all. A threshold on the
   // score cannot part detections of one score, so only the last of them is a candidate.
   std::optional<OperatingPoint> best_f1() const {
@@ -107,6 +125,10 @@ class Category {
     uint32_t rank;
     const Outcome* outcome;
   };
+
+  size_t own_index(size_t t, size_t r, size_t a, size_t m) const {
+    return ((t * kRecallCount + r) * kAreaCount + a) * index_.maxima_count + m;
+  }
 
   // The chosen ones' hits at each threshold.
   void find_hits(size_t a) {
@@ -148,17 +170,19 @@ class Category {
     size_t hit = 0;
     for (size_t r = 0; r < kRecallCount; ++r) {
       while (hit < hits.size() && recall_after(hit + 1) < recall_threshold(r)) ++hit;
-      const size_t index = index_.precision(t, r, k_, a, m);
-      curves_.precision[index] = hit < hits.size() ? precisions_[hit] : 0;
-      curves_.scores[index] = hit < hits.size() ? chosen_[hits[hit].index]->score : 0;
+      const size_t index = own_index(t, r, a, m);
+      precision_[index] = hit < hits.size() ? precisions_[hit] : 0;
+      scores_[index] = hit < hits.size() ? chosen_[hits[hit].index]->score : 0;
     }
     // No recall at all is reached by the first detection, whatever it took.
-    if (!chosen_.empty()) curves_.scores[index_.precision(t, 0, k_, a, m)] = chosen_[0]->score;
+    if (!chosen_.empty()) scores_[own_index(t, 0, a, m)] = chosen_[0]->score;
   }
 
   Curves& curves_;
   size_t k_;
   CurveIndex index_;
+  std::vector<double> precision_;  // (T, R, A, M)
+  std::vector<double> scores_;
   std::vector<Entry> entries_;
   std::array<uint64_t, kAreaCount> truths_ = {};
   std::vector<const Outcome*> chosen_;
@@ -199,6 +223,7 @@ Curves accumulate(std::span<const ImageOutcome> images,
       Category category(curves, k, index);
       category.read(images, places[k]);
       for (size_t m = 0; m < max_detections.size(); ++m) category.sum_up(m, max_detections[m]);
+      category.write();
       curves.best_f1[k] = category.best_f1();
       curves.category_ap[k] = category_ap(curves, k, index);
     }

@@ -74,6 +74,42 @@ int64_t number_ending_at(const uint8_t* last, size_t length) {
   return static_cast<int64_t>(bits << unused) >> unused;
 }
 
+constexpr size_t kFour = 4;
+// Up to here a count that does not fit 31 bits is one too many, so signed sums show it.
+constexpr uint64_t kMaxPixelsByFour = 0x7fffffff;
+
+// Four numbers of one character each, which is what most of a mask's are: the counts that they make
+// of the two before, and what these are then. Not 0: one is negative.
+#if defined(__SSE2__)
+uint64_t add_four(const uint8_t* values, uint32_t* counts, uint32_t& before, uint32_t& last) {
+  int32_t four = 0;
+  std::memcpy(&four, values, sizeof four);
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i sign = _mm_set1_epi32(0x10);
+  __m128i sums = _mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero), zero);
+  sums = _mm_sub_epi32(_mm_xor_si128(sums, sign), sign);
+  sums = _mm_add_epi32(sums, _mm_slli_si128(sums, 8));
+  const auto two = static_cast<int64_t>(uint64_t{last} << 32 | before);
+  sums = _mm_add_epi32(sums, _mm_set1_epi64x(two));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(counts), sums);
+  const auto ends = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(sums, sums)));
+  before = static_cast<uint32_t>(ends);
+  last = static_cast<uint32_t>(ends >> 32);
+  return static_cast<uint64_t>(_mm_movemask_epi8(_mm_srai_epi32(sums, 31)));
+}
+#else
+uint64_t add_four(const uint8_t* values, uint32_t* counts, uint32_t& before, uint32_t& last) {
+  uint64_t negative = 0;
+  for (size_t i = 0; i < kFour; ++i) {
+    counts[i] = before + static_cast<uint32_t>((values[i] ^ 0x10) - 0x10);
+    negative |= counts[i] >> 31;
+    before = last;
+    last = counts[i];
+  }
+  return negative;
+}
+#endif
+
 // JSON's text without its escapes; false where one is another than "\\".
 bool unescape(std::string_view text, std::vector<char>& out) {
   out.resize(text.size());
@@ -191,29 +227,44 @@ bool MaskTextReader::to_values(std::string_view text) {
 }
 
 bool MaskTextReader::to_counts(size_t length, uint64_t pixels) {
-  if (counts_.size() < length + 2) counts_.resize(length + 2);
+  if (counts_.size() < length + kFour) counts_.resize(length + kFour);
   const uint8_t* values = values_.data() + kBefore;
   uint32_t* counts = counts_.data();
   size_t count = 0;
   size_t begin = 0;
-  uint64_t sum = 0;
+  uint32_t before = 0;     // the count two before the next one, which is its difference to it
+  uint32_t last = 0;       // the one right before
   uint64_t too_large = 0;  // what is left of a count above its 32 bits, also where it is negative
   bool too_long = false;
+  const bool fours = pixels <= kMaxPixelsByFour;
   for (size_t block = 0; block * kBlock < length; ++block) {
-    for (uint64_t ends = ends_[block]; ends != 0; ends &= ends - 1) {
-      const size_t last = block * kBlock + static_cast<size_t>(std::countr_zero(ends));
-      const size_t characters = last + 1 - begin;
+    for (uint64_t ends = ends_[block]; ends != 0;) {
+      const auto bit = static_cast<size_t>(std::countr_zero(ends));
+      const size_t end = block * kBlock + bit;
+      if (fours && count > 2 && begin == end && ((ends >> bit) & 0xf) == 0xf) {
+        too_large |= add_four(values + begin, counts + count, before, last);
+        count += kFour;
+        begin += kFour;
+        ends &= ~(uint64_t{0xf} << bit);
+        continue;
+      }
+      ends &= ends - 1;
+      const size_t characters = end + 1 - begin;
       too_long = too_long || characters > kMaxCharacters;
-      int64_t value = number_ending_at(values + last, std::min(characters, kMaxCharacters));
-      if (count > 2) value += counts[count - 2];
-      counts[count++] = static_cast<uint32_t>(value);
+      int64_t value = number_ending_at(values + end, std::min(characters, kMaxCharacters));
+      if (count > 2) value += before;
       too_large |= static_cast<uint64_t>(value) >> 32;
-      sum += static_cast<uint64_t>(value);
-      begin = last + 1;
+      before = last;
+      last = static_cast<uint32_t>(value);
+      counts[count++] = last;
+      begin = end + 1;
     }
   }
   count_ = count;
-  return !too_long && too_large == 0 && begin == length && sum == pixels;
+  if (too_long || too_large != 0 || begin != length) return false;
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += counts[i];
+  return sum == pixels;
 }
 
 }  // namespace atl::eval::internal
