@@ -12,8 +12,6 @@ namespace {
 
 using dataset::Annotation;
 
-// A threshold of 1 would otherwise miss on rounding; pycocotools' own bound.
-constexpr double kMaxThreshold = 1 - 1e-10;
 constexpr uint16_t kAllThresholds = (1U << kThresholdCount) - 1;
 
 // Falling scores, NaN last, as numpy sorts -score.
@@ -26,53 +24,51 @@ class AreaMatcher {
       : task_(task), area_(area), strict_(strict), taken_(task.truths.size()) {
     ignored_.reserve(task.truths.size());
     for (const Truth& truth : task.truths) {
-      ignored_.push_back(truth.ignored || !kAreas[area].holds(truth.annotation->area));
+      ignored_.push_back(truth.ignored || !kAreas[area].holds(truth.annotation->area) ? 1 : 0);
     }
   }
 
-  uint32_t counted() const { return static_cast<uint32_t>(std::ranges::count(ignored_, false)); }
+  uint32_t counted() const { return static_cast<uint32_t>(std::ranges::count(ignored_, 0)); }
 
   // `pairs`: the detection's own, at least one.
   void match(const Candidate& detection, std::span<const Pair> pairs, Outcome& outcome) {
     const bool forgiven = task_.forgiving || !kAreas[area_].holds(detection.area);
-    uint16_t matched = 0;
-    uint16_t ignored = 0;
-    for (size_t t = 0; t < kThresholdCount; ++t) {
-      const auto bit = static_cast<uint16_t>(1U << t);
-      const int truth = best(pairs, kIouThresholds[t], bit);
-      bool counts_as_matched = truth >= 0;
-      if (truth >= 0) {
-        const auto index = static_cast<size_t>(truth);
-        taken_[index] |= bit;
-        if (ignored_[index]) ignored |= bit;
-        // pycocotools notes the id of the match, and reads a 0 as "none".
-        if (strict_ && task_.truths[index].annotation->id == 0) counts_as_matched = false;
-      }
-      if (counts_as_matched) {
-        matched |= bit;
-      } else if (forgiven) {
-        ignored |= bit;
+    unsigned matched = 0;
+    unsigned ignored = 0;
+    const auto take = [&](uint32_t truth, unsigned thresholds) {
+      taken_[truth] |= static_cast<uint16_t>(thresholds);
+      if (ignored_[truth] != 0) ignored |= thresholds;
+      // pycocotools notes the id of the match, and reads a 0 as "none".
+      if (!strict_ || task_.truths[truth].annotation->id != 0) matched |= thresholds;
+    };
+    if (pairs.size() == 1) {
+      take(pairs[0].truth, free_thresholds(pairs[0]));
+    } else {
+      for (size_t t = 0; t < kThresholdCount; ++t) {
+        if (const Pair* pair = best(pairs, 1U << t)) take(pair->truth, 1U << t);
       }
     }
-    outcome.matched[area_] = matched;
-    outcome.ignored[area_] = ignored;
+    if (forgiven) ignored |= kAllThresholds & ~matched;
+    outcome.matched[area_] = static_cast<uint16_t>(matched);
+    outcome.ignored[area_] = static_cast<uint16_t>(ignored);
   }
 
  private:
+  // At which thresholds the ground truth can still be taken.
+  unsigned free_thresholds(const Pair& pair) const {
+    return task_.truths[pair.truth].crowd ? pair.reach : pair.reach & ~unsigned{taken_[pair.truth]};
+  }
+
   // The ground truth of the highest IoU, the last one of equals; those that count go before those
-  // that are ignored. -1: none.
-  int best(std::span<const Pair> pairs, double threshold, uint16_t bit) const {
-    double best_iou = std::min(threshold, kMaxThreshold);
-    int found = -1;
-    for (const bool ignored : {false, true}) {
-      for (const Pair& pair : pairs) {
-        if (ignored_[pair.truth] != ignored) continue;
-        if ((taken_[pair.truth] & bit) != 0 && !task_.truths[pair.truth].crowd) continue;
-        if (pair.iou < best_iou) continue;
-        best_iou = pair.iou;
-        found = static_cast<int>(pair.truth);
-      }
-      if (found >= 0) break;
+  // that are ignored. Null: none.
+  const Pair* best(std::span<const Pair> pairs, unsigned threshold) const {
+    const Pair* found = nullptr;
+    for (const Pair& pair : pairs) {
+      if ((free_thresholds(pair) & threshold) == 0) continue;
+      const bool better =
+          found == nullptr || ignored_[pair.truth] < ignored_[found->truth] ||
+          (ignored_[pair.truth] == ignored_[found->truth] && !(pair.iou < found->iou));
+      if (better) found = &pair;
     }
     return found;
   }
@@ -80,7 +76,7 @@ class AreaMatcher {
   const Task& task_;
   size_t area_;
   bool strict_;
-  std::vector<bool> ignored_;
+  std::vector<uint8_t> ignored_;
   std::vector<uint16_t> taken_;  // bit t: by a detection at threshold t
 };
 

@@ -22,6 +22,8 @@ namespace atl::eval::internal {
 constexpr std::array<double, 10> kIouThresholds = {
     0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.8999999999999999, 0.95};
 constexpr size_t kThresholdCount = kIouThresholds.size();
+// A threshold of 1 would otherwise miss on rounding; pycocotools' own bound.
+constexpr double kMaxThreshold = 1 - 1e-10;
 
 struct AreaRange {
   const char* name;

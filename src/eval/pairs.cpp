@@ -14,6 +14,14 @@ using Box = std::array<double, 4>;
 
 bool can_match(double iou) { return !(iou < kIouThresholds[0]); }
 
+Pair pair_of(uint32_t truth, double iou) {
+  unsigned reach = 0;
+  for (size_t t = 0; t < kThresholdCount; ++t) {
+    reach |= iou < std::min(kIouThresholds[t], kMaxThreshold) ? 0U : 1U << t;
+  }
+  return {truth, static_cast<uint16_t>(reach), iou};
+}
+
 // As dataset::box_iou, term by term: the last bit depends on it.
 double box_iou(const Box& d, const Box& g, bool crowd) {
   const double width = std::min(d[2] + d[0], g[2] + g[0]) - std::max(d[0], g[0]);
@@ -58,7 +66,7 @@ void PairFinder::find_boxes(const Task& task) {
     for (uint32_t g = 0; g < task.truths.size(); ++g) {
       const Truth& truth = task.truths[g];
       const double iou = box_iou(detection->box, truth.annotation->box, truth.crowd);
-      if (can_match(iou)) result_.pairs.push_back({g, iou});
+      if (can_match(iou)) result_.pairs.push_back(pair_of(g, iou));
     }
     result_.begin.push_back(static_cast<uint32_t>(result_.pairs.size()));
   }
@@ -77,7 +85,7 @@ void PairFinder::find_masks(const dataset::Image& image, const Task& task, bool 
       if (with_boundary && can_match(iou) && !crowd) {
         iou = std::min(iou, boundary_iou(detection_, truths_[g]));
       }
-      if (can_match(iou)) result_.pairs.push_back({g, iou});
+      if (can_match(iou)) result_.pairs.push_back(pair_of(g, iou));
     }
     result_.begin.push_back(static_cast<uint32_t>(result_.pairs.size()));
   }

@@ -28,6 +28,7 @@ struct Task {
 
 struct Pair {
   uint32_t truth;
+  uint16_t reach;  // bit t: the IoU reaches threshold t
   double iou;
 };
 
