@@ -1,5 +1,5 @@
 // Pictures from outside: the header alone, then a decode with a small limit on pixels, then once
-// more with the size that EXIF's orientation would give.
+// more with the size that EXIF's orientation would give, then a part of it.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -21,5 +21,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto size_turned = dataset::oriented_size(header->stored, header->exif_orientation);
   const auto turned = dataset::decode_image(file, size_turned, kMaxPixels);
   if (!turned || turned->rgb.size() != picture->rgb.size()) std::abort();
+  // A part, shrunk, from somewhere inside.
+  const int shrink = 1 << size % 4;
+  const auto [width, height] = dataset::shrunk_size(header->stored, shrink);
+  const dataset::ImageRect part = {
+      width / 3, height / 3, width - width / 3 - width / 4, height - height / 3 - height / 4};
+  dataset::PicturePart decoded;
+  const auto wanted =
+      dataset::decode_image_part(file, header->stored, {shrink, part}, kMaxPixels, decoded);
+  if (!wanted || decoded.picture.rgb.size() != static_cast<size_t>(decoded.picture.width) *
+                                                   static_cast<size_t>(decoded.picture.height) * 3)
+    std::abort();
   return 0;
 }

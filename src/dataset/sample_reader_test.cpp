@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/keyed_random.h"
 #include "dataset/coco_builder.h"
 #include "storage/fake_store.h"
@@ -89,6 +92,83 @@ TEST_F(SampleReaderTest, a_window_is_cut_mirrored_and_padded) {
         }
       }
     }
+  }
+}
+
+// The plain path against the definition in float64: the reference's half-pixel bilinear resize of the
+// decoded picture, mirrored first.
+TEST_F(SampleReaderTest, a_jpeg_is_within_the_bounds_of_the_reference) {
+  const Picture smooth{30, 15, [] {
+                         std::vector<uint8_t> rgb;
+                         for (int i = 0; i < 30 * 15 * 3; ++i) {
+                           rgb.push_back(static_cast<uint8_t>(128 + 120 * std::sin(i * 0.21)));
+                         }
+                         return rgb;
+                       }()};
+  const auto file = encode_jpeg(smooth).value();
+  const std::span<const std::byte> part(file);
+  ASSERT_TRUE(store_.put(prefix_ + "0.png", {&part, 1}));
+  const Picture decoded = decode_image(file).value();
+  for (const bool flipped : {false, true}) {
+    Sample sample = window_of_first();
+    sample.flipped = flipped;
+    sample.scaled = sample.resized = {32, 16};
+    sample.left = sample.top = 0;
+    ASSERT_TRUE(read(sample));
+    double sum = 0;
+    for (int y = 0; y < 16; ++y) {
+      for (int x = 0; x < 32; ++x) {
+        const double source_x = std::max(0.0, (x + 0.5) * 30 / 32 - 0.5);
+        const double source_y = std::max(0.0, (y + 0.5) * 15 / 16 - 0.5);
+        const int left = static_cast<int>(source_x);
+        const int top = static_cast<int>(source_y);
+        const auto pixel = [&](int column, int row, size_t c) {
+          column = std::min(column, 29);
+          if (flipped) column = 29 - column;
+          return static_cast<double>(normalised(decoded, column, std::min(row, 14), c));
+        };
+        for (size_t c = 0; c < 3; ++c) {
+          const double right = source_x - left;
+          const double down = source_y - top;
+          const double expected =
+              (1 - down) * ((1 - right) * pixel(left, top, c) + right * pixel(left + 1, top, c)) +
+              down * ((1 - right) * pixel(left, top + 1, c) + right * pixel(left + 1, top + 1, c));
+          const double steps = 255 * options_.standard_deviation[c] *
+                               std::abs(static_cast<double>(plane(x, y, c)) - expected);
+          ASSERT_LT(steps, 3) << x << "," << y;
+          sum += steps;
+        }
+      }
+    }
+    EXPECT_LT(sum / (32 * 16 * 3), 1);
+  }
+}
+
+TEST_F(SampleReaderTest, a_jpeg_of_twice_the_size_is_shrunk_by_its_decoder_unless_told_otherwise) {
+  const auto file = encode_jpeg(pictures_[0]).value();
+  const std::span<const std::byte> part(file);
+  ASSERT_TRUE(store_.put(prefix_ + "0.png", {&part, 1}));
+  Sample sample = window_of_first();
+  sample.scaled = {15, 8};  // of 30 x 15
+  sample.left = 2;
+  sample.top = 1;
+  sample.resized = {10, 6};
+  options_.shrink_in_decoder = false;
+  ASSERT_TRUE(read(sample));
+  const auto skipped = plane_;
+  options_.shrink_in_decoder = true;
+  ASSERT_TRUE(read(sample));
+  EXPECT_NE(plane_, skipped);
+  // The pixels of the shrunk picture themselves.
+  PicturePart shrunk;
+  ASSERT_TRUE(decode_image_part(file, {30, 15}, {2, {}}, kMaxPixels, shrunk));
+  for (int x = 0; x < 10; ++x) {
+    const double row = (1 + 1 + 0.5) * 7.5 / 8 - 0.5;
+    const int top = static_cast<int>(row);
+    const double expected =
+        (1 - (row - top)) * static_cast<double>(normalised(shrunk.picture, x + 2, top, 1)) +
+        (row - top) * static_cast<double>(normalised(shrunk.picture, x + 2, top + 1, 1));
+    EXPECT_NEAR(plane(x, 1, 1), expected, 1e-5) << x;
   }
 }
 
