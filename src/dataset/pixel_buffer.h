@@ -1,8 +1,8 @@
 // The memory of a batch's pixels: shared, of a type that the reader asks for, and used again.
 //
-// A pool gives out buffers and takes each back when the last copy of it goes, on whatever thread
-// that is; a tensor that wraps a buffer holds a copy. So memory is allocated (pinned, faulted in and
-// zeroed by the kernel) in the first batches only. A pool lives as long as any of its buffers.
+// A pool gives out buffers and takes each back when the last copy of it goes, on whatever thread.
+// A tensor that wraps a buffer holds one; an asynchronous copy must be done before it dies. So
+// memory is allocated, and pinned, in the first batches only. A pool lives as long as its buffers.
 #pragma once
 
 #include <cstddef>

@@ -203,8 +203,8 @@ const RowKernels& row_kernels() {
                                        blend_columns_avx2,
                                        blend_rows_avx2,
                                        blend_rows_to_bfloat16_avx2};
-  static const bool kHaveAvx2 = __builtin_cpu_supports("avx2") != 0;
-  if (kHaveAvx2) return kAvx2;
+  static const bool have_avx2 = __builtin_cpu_supports("avx2") != 0;
+  if (have_avx2) return kAvx2;
 #endif
   return portable_row_kernels();
 }
