@@ -102,12 +102,12 @@ class Evaluator {
   // The dataset must outlive the evaluator.
   Evaluator(const dataset::CocoDataset& ground_truth, EvalOptions options);
   ~Evaluator();
-  // All detections of one image; detections of equal score keep this order. Images never added
-  // count as images without detections. Detections of a category that the dataset does not have are
+  // All detections of one image, matched at once and not kept; detections of equal score keep this
+  // order. Images never added count as images without detections. Detections of a category that the dataset does not have are
   // left out, as pycocotools does. kInvalidInput: unknown image, or the same image twice. Not
   // thread safe.
   Result<void> add(int64_t image_id, std::vector<Detection> detections);
-  // Matches and sums up; once, at the end.
+  // Sums up; once, at the end.
   Evaluation finish();
 
  private:
