@@ -71,5 +71,6 @@ void add_coco_eval(CLI::App& app, CommandContext& context);
 void add_data(CLI::App& app, CommandContext& context);
 // Below `data`.
 void add_data_convert(CLI::App& data, CommandContext& context);
+void add_data_preview(CLI::App& data, CommandContext& context);
 
 }  // namespace atl::cli

@@ -337,6 +337,7 @@ void add_data(CLI::App& app, CommandContext& context) {
   validate->footer(kValidateFooter);
   context.on_run(validate, [options] { return run_validate(*options); });
   add_data_convert(*data, context);
+  add_data_preview(*data, context);
 }
 
 }  // namespace atl::cli

@@ -18,6 +18,7 @@
 
 #include "dataset/sample.h"
 #include "dataset/sample_reader.h"
+#include "dataset/targets.h"
 
 namespace atl::dataset {
 namespace {
@@ -57,6 +58,7 @@ struct Loader::Impl {
   const BatchPlan plan;
   const std::function<int64_t(int64_t)> epoch_of;
   trace::Tracer* const tracer;
+  const SamplePlanner planner;
 
   // Of the caller's thread alone.
   int64_t next_step = 0;
@@ -106,7 +108,7 @@ std::unique_ptr<Slot> Loader::Impl::make_slot(int64_t step,
   slot->unfinished = image_indices.size();
   const int64_t epoch = epoch_of(step);
   for (const int64_t index : image_indices) {
-    Sample sample = plan_sample(dataset, index, epoch, options);
+    Sample sample = planner.plan(index, epoch);
     slot->batch.height =
         std::max(slot->batch.height, padded(sample.resized.height, options.size_divisor));
     slot->batch.width =
@@ -171,18 +173,16 @@ tl::expected<void, SampleReader::Failure> Loader::Impl::read(SampleReader& reade
   std::call_once(slot.have_pixels, [&] {
     slot.batch.pixels = pool.get(options.pixel_type, slot.plane_size() * slot.batch.samples.size());
   });
+  if (options.train) {  // first, because they say where pictures are pasted
+    const trace::Span span(tracer, "targets", step);
+    add_targets(dataset, sample);
+  }
   const size_t plane_bytes = slot.plane_size() * size_of(options.pixel_type);
   const PixelPlane plane = {options.pixel_type,
                             slot.batch.height,
                             slot.batch.width,
                             slot.batch.pixels.bytes().data() + task.sample * plane_bytes};
-  auto pixels = reader.read(sample, step, plane);
-  if (!pixels) return pixels;
-  if (options.train) {
-    const trace::Span span(tracer, "targets", step);
-    add_targets(dataset, sample);
-  }
-  return {};
+  return reader.read(sample, step, plane);
 }
 
 void Loader::Impl::note_bad_image(const SampleReader::Failure& failure) {
@@ -252,6 +252,7 @@ Loader::Loader(const CocoDataset& dataset,
                      std::move(plan),
                      std::move(epoch_of),
                      tracer,
+                     SamplePlanner(dataset, options),
                      first_step}) {
   impl_->fill_window();
   for (int i = 0; i < std::max(options.threads, 1); ++i) {

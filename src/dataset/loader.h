@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "dataset/augment.h"
 #include "dataset/coco.h"
 #include "dataset/image.h"
 #include "dataset/pixel_buffer.h"
@@ -25,7 +26,8 @@ struct LoaderOptions {
   int size_divisor = 32;  // batches are padded to a multiple of this
   bool train = true;      // flip, and give targets; otherwise samples have neither
   double flip_probability = 0.5;
-  uint64_t seed = 0;  // with (epoch, image id) the key of every random choice
+  AugmentOptions augment;  // of training
+  uint64_t seed = 0;       // with (epoch, image id) the key of every random choice
   std::array<float, 3> mean = {0.485F, 0.456F, 0.406F};
   std::array<float, 3> standard_deviation = {0.229F, 0.224F, 0.225F};
   int threads = 2;
@@ -50,6 +52,7 @@ struct Paste {
   int top = 0;
   bool flipped = false;
   ColourTransform colour;
+  std::vector<int32_t> objects;  // which of annotations_of(image_index)
   Rle mask;  // as the masks of the sample: resized.height x resized.width, mirroring done
 };
 
@@ -68,7 +71,8 @@ struct Sample {
   ColourTransform colour;
   std::vector<Paste> pastes;  // laid over the sample one after the other
   // Of annotations that are no crowd, have a box of some size inside the image and a mask that
-  // is not empty; in the file's order.
+  // is not empty; in the file's order, after them the pasted ones. Where a window or a paste has cut
+  // an object, what is left has at least kMinCutArea_px pixels and the box is that of its mask.
   std::vector<float> boxes;     // (G, 4) x1, y1, x2, y2
   std::vector<int64_t> labels;  // (G) 1..K
   std::vector<Rle> masks;       // (G) height x width = resized

@@ -286,6 +286,7 @@ Result<void> check(const RunConfig& config) {
   if (!std::ranges::is_sorted(train.milestones)) {
     return fail(ErrorCode::kInvalidInput, "train.milestones must increase");
   }
+  ATOLL_TRY(dataset::validate(config.data.augment));
   return model::validate(config.model);
 }
 

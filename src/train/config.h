@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dataset/augment.h"
 #include "model/model_config.h"
 
 namespace atl::train {
@@ -27,6 +28,7 @@ struct DataConfig {
   bool group_by_aspect = true;
   double repeat_factor_threshold = 0;  // 0: off; images with rarer categories come more often
   double flip_probability = 0.5;
+  dataset::AugmentOptions augment;
   int64_t limit_images = 0;  // 0: all; else the first N of the split, for trying things out
   friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };

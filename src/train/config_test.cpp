@@ -89,6 +89,12 @@ TEST(Config, a_wrong_type_or_range_names_the_key_and_what_is_allowed) {
   EXPECT_THAT(error_of("[model]\nnum_classes = 4"), HasSubstr("comes from the categories"));
   EXPECT_THAT(error_of("[train]\nglobal_batch = 6\naccumulation = 4"), HasSubstr("multiple"));
   EXPECT_THAT(error_of("[train]\nmilestones = [0.9, 0.1]"), HasSubstr("increase"));
+  EXPECT_THAT(error_of("[data]\nmin_sizes_px = [640, 0]"), HasSubstr("must be from 1 to 8192"));
+  EXPECT_THAT(error_of("[data]\nlsj_size_px = 512\nlsj_min_scale = 3"),
+              HasSubstr("greater than data.lsj_max_scale"));
+  EXPECT_THAT(error_of("[data]\nlsj_size_px = 512\nmin_sizes_px = [640]"),
+              HasSubstr("leave one of them out"));
+  EXPECT_THAT(error_of("[data]\nhue = 0.6"), HasSubstr("data.hue = 0.6 must be from 0 to 0.5"));
 }
 
 TEST(Config, what_is_written_reads_back_to_the_same) {
@@ -100,6 +106,8 @@ TEST(Config, what_is_written_reads_back_to_the_same) {
     config->train.weight_decay = 1e-300;
     config->train.seed = 9223372036854775807ULL;
     config->train.milestones = {};
+    config->data.augment.min_sizes_px = {640, 672};
+    config->data.augment.hue = 0.1;
     const auto again = parse(to_toml(*config));
     ASSERT_TRUE(again) << again.error().to_string();
     EXPECT_EQ(*again, *config);
@@ -122,7 +130,18 @@ TEST(Config, every_field_has_a_key) {
                                 group,
                                 repeat,
                                 flip,
+                                augment,
                                 limit] = config.data;
+  [[maybe_unused]] const auto& [sizes,
+                                lsj,
+                                lsj_min,
+                                lsj_max,
+                                paste,
+                                photo,
+                                bright,
+                                contr,
+                                sat,
+                                hue] = augment;
   [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] =
       config.train;
   size_t data_keys = 0;
@@ -131,7 +150,7 @@ TEST(Config, every_field_has_a_key) {
     data_keys += key.name.starts_with("data.") ? 1 : 0;
     train_keys += key.name.starts_with("train.") ? 1 : 0;
   }
-  EXPECT_EQ(data_keys, 13U);
+  EXPECT_EQ(data_keys, 23U);
   EXPECT_EQ(train_keys, 21U);
   // The model's own list, which its weight files are written from.
   const auto model = nlohmann::json::parse(model::to_json(config.model));

@@ -24,6 +24,7 @@ dataset::LoaderOptions loader_options(const RunConfig& config, int64_t bad_recor
   options.max_size_px = config.model.max_size_px;
   options.size_divisor = kSizeDivisor_px;
   options.flip_probability = config.data.flip_probability;
+  options.augment = config.data.augment;
   options.seed = config.train.seed;
   options.mean = config.model.image_mean;
   options.standard_deviation = config.model.image_std;
