@@ -83,7 +83,7 @@ std::vector<dataset::Overlay> overlays_of(const Sample& sample, const dataset::C
   return overlays;
 }
 
-// "640x480 to 854x640, of that 512x512 at (12, 100), mirrored, other colours, 3 objects of dog.jpg".
+// "640x480 to 854x640, of that 512x512 at (12, 100), mirrored, pasted from dog.jpg; 3 objects".
 std::string description(const Sample& sample, const dataset::CocoDataset& data) {
   const auto size = [](dataset::ImageSize s) { return fmt::format("{}x{}", s.width, s.height); };
   std::string text = fmt::format("{} to {}", size(sample.original), size(sample.scaled));
@@ -96,7 +96,9 @@ std::string description(const Sample& sample, const dataset::CocoDataset& data) 
     text += fmt::format(", pasted from {}",
                         data.images()[static_cast<size_t>(paste.image_index)].file_name);
   }
-  return text + fmt::format("; {} objects", sample.masks.size());
+  return text + fmt::format("; {} {}",
+                            sample.masks.size(),
+                            sample.masks.size() == 1 ? "object" : "objects");
 }
 
 Result<dataset::SplitLocation> locate(storage::ObjectStore& store, const PreviewOptions& options) {
@@ -148,6 +150,7 @@ Result<int> run_preview(const PreviewOptions& options) {
       [&](int64_t step) { return options.epoch + step / per_epoch; });
   ImageProgress progress("preview");
   std::string report;
+  int64_t pictures = 0;
   while (auto batch = ATOLL_TRY(loader.next())) {
     progress.update(batch->step + 1, total);
     if (batch->samples.empty()) continue;
@@ -162,31 +165,33 @@ Result<int> run_preview(const PreviewOptions& options) {
                                          sample.image_id);
     ATOLL_TRY(out->put(name, {&bytes, 1}));
     report += fmt::format("{}: {}\n", name, description(sample, data));
+    ++pictures;
   }
   progress.finish();
   fmt::print("{}", report);
   for (const std::string& bad : loader.bad_images()) fmt::print(stderr, "left out: {}\n", bad);
-  fmt::print("{}: {} images in {} epochs, in {}\n",
+  fmt::print("{}: {} images in {} {}, in {}\n",
              out->uri(),
-             per_epoch,
+             pictures / options.epochs,
              options.epochs,
+             options.epochs == 1 ? "epoch" : "epochs",
              format_duration(progress.elapsed()));
   return 0;
 }
 
 void add_geometry_options(CLI::App& command, dataset::LoaderOptions& loader) {
   dataset::AugmentOptions& augment = loader.augment;
-  const auto size = [&](const char* name, int& value, const char* description) {
+  const auto size = [&](const char* name, int& value, const char* description, int64_t least) {
     command.add_option(name, value, description)
         ->type_name("PX")
-        ->check(whole_number())
+        ->check(whole_number(least))
         ->capture_default_str();
   };
   const auto number = [&](const char* name, double& value, const char* description) {
     command.add_option(name, value, description)->type_name("X")->capture_default_str();
   };
-  size("--min-size-px", loader.min_size_px, "The shorter side is resized to this [model]");
-  size("--max-size-px", loader.max_size_px, "But the longer to at most this [model]");
+  size("--min-size-px", loader.min_size_px, "The shorter side is resized to this [model]", 1);
+  size("--max-size-px", loader.max_size_px, "But the longer to at most this [model]", 1);
   command.add_option("--flip-probability", loader.flip_probability, "Of mirroring [data]")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0))
@@ -198,8 +203,10 @@ void add_geometry_options(CLI::App& command, dataset::LoaderOptions& loader) {
       ->type_name("PX,…")
       ->delimiter(',')
       ->check(whole_number(1));
-  size(
-      "--lsj-size-px", augment.lsj_size_px, "Large-scale jitter: the square's side; 0: off [data]");
+  size("--lsj-size-px",
+       augment.lsj_size_px,
+       "Large-scale jitter: the square's side; 0: off [data]",
+       0);
   number("--lsj-min-scale", augment.lsj_min_scale, "Least factor, of what fits the square [data]");
   number("--lsj-max-scale", augment.lsj_max_scale, "Greatest factor [data]");
   number("--copy-paste-probability",
