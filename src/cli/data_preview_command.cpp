@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "base/bytes.h"
@@ -16,6 +17,8 @@
 #include "dataset/loader.h"
 #include "dataset/picture.h"
 #include "dataset/sampler.h"
+#include "dataset/tfrecord_dataset.h"
+#include "dataset/tfrecord_shards.h"
 
 namespace atl::cli {
 namespace {
@@ -38,6 +41,8 @@ constexpr const char* kFooter =
     "      --copy-paste-probability 1\n"
     "  Colours, without anything drawn over them:\n"
     "    atoll data preview --data mydata --out preview --photometric-probability 1 --plain";
+
+constexpr int kMaxSide_px = 8192;  // larger than any picture is trained at
 
 struct PreviewOptions {
   std::string data;
@@ -101,9 +106,35 @@ std::string description(const Sample& sample, const dataset::CocoDataset& data) 
                             sample.masks.size() == 1 ? "object" : "objects");
 }
 
-Result<dataset::SplitLocation> locate(storage::ObjectStore& store, const PreviewOptions& options) {
-  if (options.annotations.empty()) return dataset::find_split(store, dataset::Split::kTrain);
-  return dataset::locate_images(store, options.annotations);
+// The training split, as JSON beside pictures or as records.
+struct OpenData {
+  std::unique_ptr<storage::ObjectStore> store;
+  dataset::CocoDataset dataset;
+  std::string image_prefix;
+  std::string name;  // of the annotations, for messages
+};
+
+Result<OpenData> open_records(const PreviewOptions& options) {
+  dataset::TfrecordOptions open_options;
+  open_options.pattern = options.annotations;
+  open_options.threads = options.threads > 0 ? options.threads : available_cpus();
+  open_options.max_bad_records = std::numeric_limits<int64_t>::max();  // named below
+  auto records = ATOLL_TRY(dataset::open_tfrecords(options.data, open_options));
+  for (const std::string& note : records.notes) fmt::print(stderr, "{}\n", note);
+  for (const std::string& bad : records.bad_records) fmt::print(stderr, "left out: {}\n", bad);
+  return OpenData{std::move(records.store), std::move(records.dataset), "", records.pattern};
+}
+
+Result<OpenData> open_data(const PreviewOptions& options) {
+  if (dataset::is_tfrecord_uri(options.data)) return open_records(options);
+  auto store = ATOLL_TRY(storage::open_store(options.data));
+  const auto split =
+      ATOLL_TRY(options.annotations.empty() ? dataset::find_split(*store, dataset::Split::kTrain)
+                                            : dataset::locate_images(*store, options.annotations));
+  if (!split.note.empty()) fmt::print(stderr, "{}\n", split.note);
+  const storage::Blob json = ATOLL_TRY(store->get(split.annotations));
+  auto parsed = ATOLL_TRY(dataset::CocoDataset::parse(json.text(), split.annotations));
+  return OpenData{std::move(store), std::move(parsed), split.image_prefix, split.annotations};
 }
 
 // The images that come first in the epoch.
@@ -123,12 +154,10 @@ std::vector<int64_t> chosen_images(const dataset::CocoDataset& data,
 
 Result<int> run_preview(const PreviewOptions& options) {
   ATOLL_TRY(dataset::validate(options.loader.augment));
-  const auto store = ATOLL_TRY(storage::open_store(options.data));
-  const dataset::SplitLocation split = ATOLL_TRY(locate(*store, options));
-  const storage::Blob json = ATOLL_TRY(store->get(split.annotations));
-  const auto data = ATOLL_TRY(dataset::CocoDataset::parse(json.text(), split.annotations));
+  const OpenData opened = ATOLL_TRY(open_data(options));
+  const dataset::CocoDataset& data = opened.dataset;
   if (data.images().empty()) {
-    return fail(ErrorCode::kInvalidInput, fmt::format("{}: no images", split.annotations));
+    return fail(ErrorCode::kInvalidInput, fmt::format("{}: no images", opened.name));
   }
   const auto out = ATOLL_TRY(storage::open_store(options.out, /*for_writing=*/true));
   const std::vector<int64_t> images = chosen_images(data, options);
@@ -140,8 +169,8 @@ Result<int> run_preview(const PreviewOptions& options) {
   loader_options.max_bad_images = static_cast<int64_t>(data.images().size());
   dataset::Loader loader(
       data,
-      *store,
-      split.image_prefix,
+      *opened.store,
+      opened.image_prefix,
       loader_options,
       [&](int64_t step) -> std::optional<std::vector<int64_t>> {
         if (step >= total) return std::nullopt;
@@ -181,10 +210,10 @@ Result<int> run_preview(const PreviewOptions& options) {
 
 void add_geometry_options(CLI::App& command, dataset::LoaderOptions& loader) {
   dataset::AugmentOptions& augment = loader.augment;
-  const auto size = [&](const char* name, int& value, const char* description, int64_t least) {
+  const auto size = [&](const char* name, int& value, const char* description, int least) {
     command.add_option(name, value, description)
         ->type_name("PX")
-        ->check(whole_number(least))
+        ->check(CLI::Range(least, kMaxSide_px))
         ->capture_default_str();
   };
   const auto number = [&](const char* name, double& value, const char* description) {
@@ -226,14 +255,16 @@ void add_geometry_options(CLI::App& command, dataset::LoaderOptions& loader) {
 void add_data_preview(CLI::App& data, CommandContext& context) {
   const auto options = std::make_shared<PreviewOptions>();
   CLI::App& command = *data.add_subcommand("preview", "Show images as training sees them");
-  command.add_option("--data", options->data, "Dataset's directory")->required()->type_name("DIR");
+  command.add_option("--data", options->data, "Dataset's directory, or tfrecord:DIR")
+      ->required()
+      ->type_name("DIR");
   command.add_option("--out", options->out, "Directory for the JPEGs")
       ->required()
       ->type_name("DIR");
   command
       .add_option("--annotations",
                   options->annotations,
-                  "JSON below the dataset's directory, if not the training split's")
+                  "JSON or records below the dataset's directory, if not the training split's")
       ->type_name("FILE");
   const auto count = [&](const char* name, auto& value, const char* description, int64_t least) {
     command.add_option(name, value, description)

@@ -88,6 +88,15 @@ TEST_F(DataPreview, more_images_than_there_are_give_all_and_plain_ones_are_bare)
   EXPECT_THAT(report_, HasSubstr("6 images in 1 epoch, "));
 }
 
+TEST_F(DataPreview, records_are_shown_as_json_is) {
+  const Outcome made = run("data convert --data shapes --out tfrecord:records");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  fs::remove_all(folder_ / "pictures");
+  const Outcome outcome = run("data preview --data tfrecord:records --out pictures --images 50");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("6 images in 1 epoch, "));
+}
+
 TEST_F(DataPreview, an_unreadable_picture_is_named_and_left_out) {
   std::ofstream(folder_ / "shapes/train2017/000000000003.jpg") << "no picture";
   fs::remove_all(folder_ / "pictures");
