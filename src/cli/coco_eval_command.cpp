@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "cli/coco_eval_analysis.h"
 #include "cli/command.h"
 #include "dataset/coco.h"
 #include "eval/eval.h"
@@ -33,6 +34,7 @@ struct CocoEvalOptions {
   bool lvis = false;
   std::vector<int> max_detections;  // empty: {1, 10, 100}, or LVIS' 300
   int threads = 0;
+  AnalysisOptions analysis;
 };
 
 Result<void> check(const CocoEvalOptions& options) {
@@ -49,7 +51,7 @@ Result<void> check(const CocoEvalOptions& options) {
         fmt::format("--max-detections has {} numbers", count),
         options.lvis ? "with --lvis give one, such as 300" : "give three, such as 1,10,100");
   }
-  return {};
+  return options.analysis.check();
 }
 
 Result<storage::Blob> read(const std::string& uri) {
@@ -148,21 +150,32 @@ void warn(const CocoEvalOptions& options, const eval::ResultsFile& results) {
 
 // Prints the tables, and gives back what goes into --json.
 template <typename Evaluation>
-std::string show(const CocoEvalOptions& options, const Evaluation& evaluation) {
+Result<std::string> show(const CocoEvalOptions& options,
+                         const Inputs& inputs,
+                         const Evaluation& evaluation,
+                         int max_detections) {
   fmt::print("{}", evaluation.table());
   if (options.per_category) fmt::print("\n{}", evaluation.category_table());
-  return evaluation.to_json();
+  Scored scored{.ground_truth = inputs.truth.dataset,
+                .categories = evaluation.categories,
+                .kinds = {},
+                .title = fmt::format("{} against {}", options.detections, options.ground_truth),
+                .max_detections = max_detections,
+                .threads = options.threads,
+                .with_confusion = !options.lvis && !options.no_categories};
+  for (const auto& [kind, result] : evaluation.kinds) scored.kinds.push_back({kind, &result});
+  return evaluation.to_json(ATOLL_TRY(analyse(options.analysis, scored, *inputs.results)));
 }
 
 Result<std::string> evaluate(const CocoEvalOptions& options, const Inputs& inputs) {
   const dataset::CocoDataset& truth = inputs.truth.dataset;
   if (options.lvis) {
-    return show(
-        options,
-        ATOLL_TRY(eval::evaluate_lvis(
-            truth, inputs.truth.lvis, inputs.results->detections(), lvis_options(options))));
+    const auto evaluation = ATOLL_TRY(eval::evaluate_lvis(
+        truth, inputs.truth.lvis, inputs.results->detections(), lvis_options(options)));
+    return show(options, inputs, evaluation, evaluation.max_detections);
   }
-  return show(options, eval::evaluate(truth, *inputs.results, coco_options(options)));
+  const auto evaluation = eval::evaluate(truth, *inputs.results, coco_options(options));
+  return show(options, inputs, evaluation, evaluation.max_detections.back());
 }
 
 Result<int> run_coco_eval(const CocoEvalOptions& options) {
@@ -230,6 +243,7 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
   command.add_option("--threads", options->threads, "Threads; 0: all")
       ->type_name("N")
       ->check(whole_number());
+  options->analysis.add_to(command);
   command.footer(
       "Prints the 12 lines of pycocotools for each kind; a value of -1 means that there is no\n"
       "ground truth of that sort. As there, the first line is the AP at 100 detections an image,\n"
@@ -240,7 +254,9 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
       "Examples:\n"
       "  atoll coco-eval --gt instances_val2017.json --dt predictions.json\n"
       "  atoll coco-eval --gt gt.json --dt dt.json --iou bbox --per-category --json eval.json\n"
-      "  atoll coco-eval --gt lvis_v1_val.json --dt predictions.json --lvis");
+      "  atoll coco-eval --gt lvis_v1_val.json --dt predictions.json --lvis\n"
+      "  atoll coco-eval --gt gt.json --dt dt.json --iou boundary\n"
+      "  atoll coco-eval --gt gt.json --dt dt.json --analysis --curves curves.html");
   context.on_run(&command, [options] { return run_coco_eval(*options); });
 }
 

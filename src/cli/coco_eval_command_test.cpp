@@ -118,6 +118,47 @@ TEST_F(CocoEval, lvis_refuses_what_is_no_lvis_file_and_options_that_mean_nothing
   EXPECT_EQ(run("--gt gt.json --dt dt.json --lvis --max-detections 1,10,100").exit_code, 2);
 }
 
+TEST_F(CocoEval, analysis_and_curves_come_beside_the_numbers_and_do_not_change_them) {
+  ASSERT_EQ(run("--gt gt.json --dt dt.json --json plain.json").exit_code, 0);
+  const Outcome outcome =
+      run("--gt gt.json --dt dt.json --json out.json --analysis --curves curves.html --threads 2");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\nbbox at IoU 0.5: the score of the highest F1\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("\nsegm at IoU 0.5: the score of the highest F1\n"));
+  Json numbers = Json::parse(contents(folder_ / "out.json"));
+  for (const char* kind : {"bbox", "segm"}) {
+    const Json& confusion = numbers["confusion"][kind];
+    ASSERT_EQ(confusion["counts"].size(), numbers[kind]["per_category"].size() + 1);
+    EXPECT_EQ(numbers["thresholds"][kind].size(), numbers[kind]["per_category"].size());
+  }
+  numbers.erase("thresholds");
+  numbers.erase("confusion");
+  EXPECT_EQ(numbers, Json::parse(contents(folder_ / "plain.json")));
+  const std::string html = contents(folder_ / "curves.html");
+  EXPECT_THAT(html, HasSubstr("<h1>dt.json against gt.json</h1>"));
+  EXPECT_THAT(html, HasSubstr("<h2>segm</h2>"));
+
+  const Outcome fixed =
+      run("--gt gt.json --dt dt.json --json out.json --analysis --score-threshold 2");
+  ASSERT_EQ(fixed.exit_code, 0) << fixed.err;
+  for (const Json& row :
+       Json::parse(contents(folder_ / "out.json"))["confusion"]["bbox"]["counts"]) {
+    for (size_t predicted = 0; predicted + 1 < row.size(); ++predicted) {
+      EXPECT_EQ(row[predicted], 0);  // no detection has such a score: all is missed
+    }
+  }
+  EXPECT_EQ(run("--gt gt.json --dt dt.json --score-threshold 0.5").exit_code, 2);
+}
+
+TEST_F(CocoEval, without_categories_there_are_thresholds_and_no_confusion) {
+  const Outcome outcome =
+      run("--gt gt.json --dt dt.json --json out.json --analysis --no-categories --iou boundary");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json numbers = Json::parse(contents(folder_ / "out.json"));
+  EXPECT_TRUE(numbers["thresholds"]["boundary"].contains("all"));
+  EXPECT_FALSE(numbers.contains("confusion"));
+}
+
 TEST_F(CocoEval, results_that_cannot_be_scored_stop_it_or_are_counted) {
   const std::string image =
       Json::parse(golden_["truth"].get<std::string>())["images"][0]["id"].dump();

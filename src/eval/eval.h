@@ -93,8 +93,8 @@ struct Evaluation {
   // AP for each category, aligned columns, one row a category.
   std::string category_table() const;
   // {"bbox": {"stats": [12], "per_category": {"dog": 0.5, …}}, "segm": {…}}, 17 digits. A name that
-  // several categories have gets its id behind it.
-  std::string to_json() const;
+  // several categories have gets its id behind it. `further`: more members, "\"key\": value, …".
+  std::string to_json(std::string_view further = {}) const;
 };
 
 class Evaluator {

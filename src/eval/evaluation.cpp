@@ -60,7 +60,7 @@ std::string Evaluation::category_table() const {
   return internal::category_table(categories, columns);
 }
 
-std::string Evaluation::to_json() const {
+std::string Evaluation::to_json(std::string_view further) const {
   std::string text = "{";
   for (const auto& [kind, result] : kinds) {
     if (text.size() > 1) text += ",";
@@ -71,6 +71,7 @@ std::string Evaluation::to_json() const {
     text += fmt::format("],\n  \"per_category\": {}\n }}",
                         internal::per_category_json(categories, result.category_ap));
   }
+  if (!further.empty()) text += fmt::format(",\n {}", further);
   return text + "\n}\n";
 }
 

@@ -107,7 +107,7 @@ std::string LvisEvaluation::category_table() const {
   return internal::category_table(categories, columns);
 }
 
-std::string LvisEvaluation::to_json() const {
+std::string LvisEvaluation::to_json(std::string_view further) const {
   const auto names = lvis_names(max_detections);
   std::string text = "{";
   for (const auto& [kind, result] : kinds) {
@@ -119,6 +119,7 @@ std::string LvisEvaluation::to_json() const {
     text += fmt::format("}},\n  \"per_category\": {}\n }}",
                         internal::per_category_json(categories, result.category_ap));
   }
+  if (!further.empty()) text += fmt::format(",\n {}", further);
   return text + "\n}\n";
 }
 

@@ -72,7 +72,8 @@ struct LvisEvaluation {
   // AP for each category, with its frequency; one row a category.
   std::string category_table() const;
   // {"bbox": {"stats": {"AP": …, "AR@300": …}, "per_category": {"dog": 0.5, …}}, …}, 17 digits.
-  std::string to_json() const;
+  // `further`: more members.
+  std::string to_json(std::string_view further = {}) const;
 };
 
 // Detections of all images, in any order. kInvalidInput: an unknown image.
