@@ -31,6 +31,10 @@ void hold_against_bitmap(const Rle& mask) {
   ATOLL_CHECK(rle_flip_horizontal(rle_flip_horizontal(mask)) == canonical);
   ATOLL_CHECK(rle_resize(mask, mask.height, mask.width) == canonical);
   ATOLL_CHECK(rle_area(rle_resize(mask, mask.height * 2, mask.width * 3)) == area * 6);
+  const Rle eroded = rle_erode(mask, 1);
+  ATOLL_CHECK(rle_erode(mask, 0) == canonical);
+  ATOLL_CHECK(rle_erode(eroded, 2) == rle_erode(mask, 3));
+  ATOLL_CHECK(rle_area(rle_subtract(mask, eroded)) + rle_area(eroded) == area);
 
   const Rle mirrored = rle_flip_horizontal(mask);
   Bitmap either = bitmap_of(mirrored);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "base/bytes.h"
 #include "cli/coco_eval_analysis.h"
 #include "cli/command.h"
+#include "cli/image_progress.h"
 #include "dataset/coco.h"
 #include "eval/eval.h"
 #include "eval/lvis.h"
@@ -167,14 +169,36 @@ Result<std::string> show(const CocoEvalOptions& options,
   return evaluation.to_json(ATOLL_TRY(analyse(options.analysis, scored, *inputs.results)));
 }
 
+// Shows how far it is where that takes long: most evaluations are over before anyone looks.
+class LongProgress {
+ public:
+  std::function<void(size_t done, size_t total)> updates() {
+    return [this](size_t done, size_t total) {
+      if (bar_.elapsed() < std::chrono::seconds(2)) return;
+      bar_.update(static_cast<int64_t>(done), static_cast<int64_t>(total));
+    };
+  }
+  void finish() { bar_.finish(); }
+
+ private:
+  ImageProgress bar_{"coco-eval"};
+};
+
 Result<std::string> evaluate(const CocoEvalOptions& options, const Inputs& inputs) {
   const dataset::CocoDataset& truth = inputs.truth.dataset;
+  LongProgress progress;
   if (options.lvis) {
-    const auto evaluation = ATOLL_TRY(eval::evaluate_lvis(
-        truth, inputs.truth.lvis, inputs.results->detections(), lvis_options(options)));
+    auto lvis = lvis_options(options);
+    lvis.progress = progress.updates();
+    const auto evaluation = ATOLL_TRY(
+        eval::evaluate_lvis(truth, inputs.truth.lvis, inputs.results->detections(), lvis));
+    progress.finish();
     return show(options, inputs, evaluation, evaluation.max_detections);
   }
-  const auto evaluation = eval::evaluate(truth, *inputs.results, coco_options(options));
+  auto coco = coco_options(options);
+  coco.progress = progress.updates();
+  const auto evaluation = eval::evaluate(truth, *inputs.results, std::move(coco));
+  progress.finish();
   return show(options, inputs, evaluation, evaluation.max_detections.back());
 }
 

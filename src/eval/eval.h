@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,6 +55,8 @@ struct EvalOptions {
   // false. Off: such a ground truth is one like any other.
   bool strict_pycocotools = false;
   int threads = 0;  // 0: all available
+  // evaluate() says from any of its threads how many images are matched.
+  std::function<void(size_t done, size_t total)> progress;
 };
 
 // What comes of keeping only the detections of a score and above.

@@ -5,6 +5,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -300,6 +301,20 @@ TEST(Evaluator, keeps_numbers_of_an_image_and_no_masks) {
   // A score and 16 bytes for each of two kinds; the masks alone would be 640,000 bytes an image.
   EXPECT_LT(kept / kImages, kDetections * 80);
   EXPECT_EQ(evaluator.finish().kinds.at(IouKind::kBox).stats[8], 1);
+}
+
+TEST(Eval, progress_ends_with_all_images) {
+  const CocoDataset truth = tiny_truth({{1, 1, {10, 10, 40, 40}}});
+  std::atomic<size_t> most = 0;
+  EvalOptions options;
+  options.threads = 2;
+  options.progress = [&](size_t done, size_t total) {
+    EXPECT_LE(done, total);
+    EXPECT_EQ(total, truth.images().size());
+    if (done == total) most = done;
+  };
+  ASSERT_TRUE(evaluate(truth, {detection(1, 0.9, {10, 10, 40, 40})}, options));
+  EXPECT_EQ(most, truth.images().size());
 }
 
 // ---- what people and programs read

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 #include "base/check.h"
@@ -61,6 +62,7 @@ void match_images(const dataset::CocoDataset& ground_truth,
                   Outcomes& outcomes,
                   CandidatesOf candidates_of) {
   const size_t count = ground_truth.images().size();
+  std::atomic<size_t> done = 0;
   parallel_for(count, options.threads, kImagesAtOnce, [&](size_t begin, size_t end) {
     std::vector<ImageMatcher> of_kinds = matchers(ground_truth, options);
     std::vector<Candidate> candidates;
@@ -71,6 +73,8 @@ void match_images(const dataset::CocoDataset& ground_truth,
         outcomes[kind][image] = of_kinds[kind].match(image, candidates);
       }
     }
+    done += end - begin;
+    if (options.progress) options.progress(done, count);
   });
 }
 

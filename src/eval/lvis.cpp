@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -144,6 +145,7 @@ Result<LvisEvaluation> evaluate_lvis(const dataset::CocoDataset& ground_truth,
   evaluation.categories.assign(ground_truth.categories().begin(), ground_truth.categories().end());
   evaluation.frequencies = lvis.frequencies;
   evaluation.max_detections = options.max_detections;
+  std::atomic<size_t> done = 0;
   for (const IouKind kind : options.kinds) {
     const internal::MatchOptions match{kind, count, true, options.strict_pycocotools};
     std::vector<internal::ImageOutcome> outcomes(order.size());
@@ -152,6 +154,8 @@ Result<LvisEvaluation> evaluate_lvis(const dataset::CocoDataset& ground_truth,
         outcomes[i] = internal::match_image(
             ground_truth, order[i], of_images[order[i]], match, &lvis.images[order[i]]);
       }
+      done += end - begin;
+      if (options.progress) options.progress(done, order.size() * options.kinds.size());
     });
     LvisResult& result = evaluation.kinds[kind];
     static_cast<Curves&>(result) = internal::accumulate(

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ struct LvisOptions {
   int max_detections = 300;         // of an image, over all categories
   bool strict_pycocotools = false;  // its bug about ids of 0, which the lvis package shares
   int threads = 0;                  // 0: all available
+  // Called from any thread: how many images are matched, counted once for each kind.
+  std::function<void(size_t done, size_t total)> progress;
 };
 
 // The numbers' names: "AP", …, "APr", …, and "AR@300", … for this many detections.

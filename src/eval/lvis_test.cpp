@@ -176,6 +176,20 @@ TEST(Lvis, detections_of_an_unknown_image_are_refused) {
   EXPECT_THAT(result.error().to_string(), HasSubstr("image 12"));
 }
 
+TEST(Lvis, progress_ends_with_all_images_of_all_kinds) {
+  const std::string text = small_truth().dump();
+  const CocoDataset truth = truth_of(text);
+  size_t most = 0;
+  LvisOptions options;
+  options.threads = 1;
+  options.progress = [&](size_t done, size_t total) {
+    EXPECT_EQ(total, 2U);  // boxes and masks of one image
+    most = done;
+  };
+  ASSERT_TRUE(evaluate_lvis(truth, parse_lvis(text, "truth.json", truth).value(), {}, options));
+  EXPECT_EQ(most, 2U);
+}
+
 // ---- the fields
 
 TEST(LvisFields, are_found_whatever_the_order_of_the_sections) {
