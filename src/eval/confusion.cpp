@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "base/check.h"
@@ -155,7 +157,7 @@ Confusion confuse(const CocoDataset& ground_truth,
     const auto image = ground_truth.image_index(detection.image_id);
     if (!image || !ground_truth.label_of(detection.category_id)) continue;
     // A score that is no number is above no threshold, and cannot be sorted.
-    if (detection.score == detection.score) of_images[*image].push_back(&detection);
+    if (!std::isnan(detection.score)) of_images[*image].push_back(&detection);
   }
   std::vector<std::vector<size_t>> cells(of_images.size());
   parallel_for(of_images.size(),
