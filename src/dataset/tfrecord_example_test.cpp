@@ -116,7 +116,8 @@ TEST(TfExample, unknown_fields_are_passed_over) {
 }
 
 TEST(TfExample, a_feature_without_a_value_has_no_kind) {
-  const TfExample back = parsed(example(entry("a", "") + field(1, field(1, "b"))));
+  const std::string data = example(entry("a", "") + field(1, field(1, "b")));
+  const TfExample back = parsed(data);
   EXPECT_EQ(back.find("a")->kind, Kind::kNone);
   EXPECT_EQ(back.find("b")->kind, Kind::kNone);
   EXPECT_TRUE(parsed("").features().empty());
