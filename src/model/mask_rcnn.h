@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/categories.h"
 #include "model/model_config.h"
 #include "ops/ops.h"
 #include "storage/storage.h"
@@ -123,11 +124,6 @@ struct MaskRcnn::Trace {
 void rescale(Detections& detections, ImageBatch::Size resized, ImageBatch::Size original);
 
 // Weights with what is needed to use them again.
-struct CategoryMap {
-  std::vector<int64_t> ids;  // label i + 1 is category ids[i]
-  std::vector<std::string> names;
-  friend bool operator==(const CategoryMap&, const CategoryMap&) = default;
-};
 struct LoadedModel {
   std::unique_ptr<MaskRcnn> model;
   CategoryMap categories;

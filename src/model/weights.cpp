@@ -5,15 +5,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
-
 #include "model/mask_rcnn.h"
 #include "model/safetensors.h"
 
 namespace atl::model {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr const char* kModelKey = "atoll.model";
 constexpr const char* kCategoriesKey = "atoll.categories";
@@ -34,24 +30,6 @@ std::string describe(const char* what, const std::vector<std::string>& names) {
 
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-Result<CategoryMap> parse_categories(const std::string& text, std::string_view name) {
-  const auto damaged = [&](const char* what) {
-    return fail(ErrorCode::kCorrupt, fmt::format("{}: {}: {}", name, kCategoriesKey, what));
-  };
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_array()) return damaged("not a JSON list");
-  CategoryMap categories;
-  for (const Json& entry : json) {
-    if (!entry.is_object() || !entry.contains("id") || !entry.contains("name") ||
-        !entry["id"].is_number_integer() || !entry["name"].is_string()) {
-      return damaged("an entry is not {\"id\": number, \"name\": text}");
-    }
-    categories.ids.push_back(entry["id"].get<int64_t>());
-    categories.names.push_back(entry["name"].get<std::string>());
-  }
-  return categories;
 }
 
 }  // namespace
@@ -92,17 +70,12 @@ Result<void> save_model(storage::ObjectStore& store,
                         std::string_view key,
                         const MaskRcnn& model,
                         const CategoryMap& categories) {
-  Json list = Json::array();
-  for (size_t i = 0; i < categories.ids.size(); ++i) {
-    list.push_back({{"id", categories.ids[i]}, {"name", categories.names[i]}});
-  }
-  return write_safetensors(
-      store,
-      key,
-      model.state(),
-      {{"format", "pt"},
-       {kModelKey, to_json(model.config())},
-       {kCategoriesKey, list.dump(-1, ' ', false, Json::error_handler_t::replace)}});
+  return write_safetensors(store,
+                           key,
+                           model.state(),
+                           {{"format", "pt"},
+                            {kModelKey, to_json(model.config())},
+                            {kCategoriesKey, to_json(categories)}});
 }
 
 Result<LoadedModel> load_model(storage::ObjectStore& store,
@@ -120,7 +93,7 @@ Result<LoadedModel> load_model(storage::ObjectStore& store,
   }
   const auto config = ATOLL_TRY_CONTEXT(model_config_from_json(config_text->second), name);
   LoadedModel loaded;
-  loaded.categories = ATOLL_TRY(parse_categories(categories_text->second, name));
+  loaded.categories = ATOLL_TRY_CONTEXT(categories_from_json(categories_text->second), name);
   if (static_cast<int64_t>(loaded.categories.ids.size()) + 1 != config.num_classes) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("{}: {} categories for {} classes with the background",

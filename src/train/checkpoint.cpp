@@ -6,19 +6,15 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "model/safetensors.h"
 
 namespace atl::train {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::string_view kPrefix = "checkpoints/step-";
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr const char* kMetadataKey = "atoll.checkpoint";
-constexpr int kVersion = 1;
 
 // A chained hash over 64-bit words. Each link is a bijection, so a change in one word always shows.
 uint64_t hash_bytes(uint64_t hash, const void* data, size_t size_bytes) {
@@ -35,72 +31,19 @@ uint64_t hash_bytes(uint64_t hash, const void* data, size_t size_bytes) {
   return hash;
 }
 
-std::string to_text(const Json& json) {
-  // File names may hold bytes that are not UTF-8.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 // Of the tensors and of the metadata as they are written, so that a digit that changed shows, too.
-uint64_t checksum(const Json& state, const TensorMap& tensors) {
-  const std::string text = to_text(state);
-  uint64_t hash = hash_bytes(1, text.data(), text.size());
+std::string checksum(std::string_view state, const TensorMap& tensors) {
+  uint64_t hash = hash_bytes(1, state.data(), state.size());
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor plain = tensor.detach().to(at::kCPU).contiguous();
     hash = hash_bytes(hash, name.data(), name.size());
     hash = hash_bytes(hash, plain.const_data_ptr(), plain.nbytes());
   }
-  return hash;
+  return fmt::format("{:016x}", hash);
 }
 
-std::string checksum_text(const Json& state, const TensorMap& tensors) {
-  return fmt::format("{:016x}", checksum(state, tensors));
-}
-
-Json to_json(const RunState& state) {
-  return {{"version", kVersion},
-          {"step", state.step},
-          {"epoch", state.epoch},
-          {"metrics_bytes", state.metrics_bytes},
-          {"best_ap", state.best_ap},
-          {"best_step", state.best_step},
-          {"bad_steps", state.bad_steps},
-          {"bad_images", state.bad_images},
-          {"train_images", state.train_images},
-          {"config", state.config},
-          {"category_ids", state.categories.ids},
-          {"category_names", state.categories.names}};
-}
-
-tl::unexpected<Error> corrupt(std::string_view key, std::string what) {
-  return fail(ErrorCode::kCorrupt, fmt::format("{}: {}", key, what));
-}
-
-Result<RunState> from_json(std::string_view key, const Json& json) {
-  try {
-    if (json.at("version").get<int>() != kVersion) {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: written by another version of atoll", key),
-                  "use that version, or another --out");
-    }
-    RunState state;
-    json.at("step").get_to(state.step);
-    json.at("epoch").get_to(state.epoch);
-    json.at("metrics_bytes").get_to(state.metrics_bytes);
-    json.at("best_ap").get_to(state.best_ap);
-    json.at("best_step").get_to(state.best_step);
-    json.at("bad_steps").get_to(state.bad_steps);
-    json.at("bad_images").get_to(state.bad_images);
-    json.at("train_images").get_to(state.train_images);
-    json.at("config").get_to(state.config);
-    json.at("category_ids").get_to(state.categories.ids);
-    json.at("category_names").get_to(state.categories.names);
-    if (state.categories.ids.size() != state.categories.names.size()) {
-      return corrupt(key, "its metadata name more or fewer categories than they number");
-    }
-    return state;
-  } catch (const Json::exception& error) {
-    return corrupt(key, fmt::format("its metadata is damaged: {}", error.what()));
-  }
+ChecksumOf checksum_with(const TensorMap& tensors) {
+  return [&tensors](std::string_view state) { return checksum(state, tensors); };
 }
 
 std::optional<int64_t> step_of(std::string_view key) {
@@ -132,23 +75,20 @@ std::string checkpoint_key(int64_t step) {
 Result<void> write_checkpoint(storage::ObjectStore& store,
                               const RunState& state,
                               const TensorMap& tensors) {
-  Json json = to_json(state);
-  json["checksum"] = checksum_text(json, tensors);
-  return model::write_safetensors(
-      store, checkpoint_key(state.step), tensors, {{kMetadataKey, to_text(json)}});
+  return model::write_safetensors(store,
+                                  checkpoint_key(state.step),
+                                  tensors,
+                                  {{kMetadataKey, to_json(state, checksum_with(tensors))}});
 }
 
 Result<Checkpoint> read_checkpoint(storage::ObjectStore& store, std::string_view key) {
   auto file = ATOLL_TRY(model::read_safetensors(store, key));
   const auto metadata = file.metadata.find(kMetadataKey);
-  if (metadata == file.metadata.end()) return corrupt(key, "not a checkpoint of atoll");
-  Json json = Json::parse(metadata->second, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return corrupt(key, "its metadata are no JSON object");
-  // The version first: another one may have another checksum.
-  RunState state = ATOLL_TRY(from_json(key, json));
-  const Json sum = json.value("checksum", Json());
-  json.erase("checksum");
-  if (sum != checksum_text(json, file.tensors)) return corrupt(key, "the checksum is wrong");
+  if (metadata == file.metadata.end()) {
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: not a checkpoint of atoll", key));
+  }
+  RunState state =
+      ATOLL_TRY(run_state_from_json(metadata->second, key, checksum_with(file.tensors)));
   return Checkpoint{std::move(state), std::move(file.tensors)};
 }
 

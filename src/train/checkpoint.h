@@ -18,23 +18,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/mask_rcnn.h"
 #include "storage/storage.h"
+#include "train/run_state.h"
 
 namespace atl::train {
-
-struct RunState {
-  int64_t step = 0;            // optimiser steps done; the next one is step `step`
-  int64_t epoch = 0;           // of the last step, for people
-  uint64_t metrics_bytes = 0;  // length of metrics.jsonl at this step
-  double best_ap = -1;         // of the evaluations before this step; -1: none
-  int64_t best_step = -1;
-  int64_t bad_steps = 0;  // NaN or Inf losses in a row, up to here
-  std::vector<std::string> bad_images;
-  int64_t train_images = 0;  // that take part
-  std::string config;        // config.toml
-  model::CategoryMap categories;
-};
 
 using TensorMap = std::map<std::string, at::Tensor>;
 
