@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "base/unique_fd.h"
 #include "storage/directory_listing.h"
+#include "storage/file_bytes.h"
 #include "storage/key.h"
 
 namespace atl::storage {
@@ -28,10 +28,6 @@ constexpr uint64_t kMapFromBytes = 1 << 20;
 
 // A put() that still writes touches its temporary file all the time; one this old is dead.
 constexpr time_t kLeftoverAge_s = 600;
-
-tl::unexpected<Error> fail_on(std::string_view what, const std::string& path) {
-  return fail_errno(fmt::format("{} {}", what, path), errno);
-}
 
 // No such object: for the system's other ways of saying so, too ("a/b" where "a" is a file).
 tl::unexpected<Error> fail_open(std::string_view what, const std::string& path) {
@@ -83,24 +79,6 @@ Result<Blob> read_bytes(int fd, uint64_t offset, uint64_t size_bytes, const std:
     got += static_cast<uint64_t>(n);
   }
   return Blob(buffer, std::span<const std::byte>(buffer.get(), size_bytes));
-}
-
-Result<Blob> map_file(int fd, uint64_t size_bytes, const std::string& path) {
-  void* address = ::mmap(nullptr, size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (address == MAP_FAILED) return fail_on("mapping", path);
-  std::shared_ptr<const void> owner(address,
-                                    [size_bytes](void* mapped) { ::munmap(mapped, size_bytes); });
-  return Blob(std::move(owner), {static_cast<const std::byte*>(address), size_bytes});
-}
-
-Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_on("writing", path);
-    bytes = bytes.subspan(static_cast<size_t>(n));
-  }
-  return {};
 }
 
 Result<void> sync_directory(const std::string& directory) {

@@ -1,8 +1,10 @@
 #include "train/batch_tensors.h"
 
 #include <ATen/ATen.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace atl::train {
 namespace {
@@ -58,10 +60,21 @@ model::Target target(const dataset::Sample& sample, at::Device device) {
 
 }  // namespace
 
+dataset::PixelMemory pixel_memory_for(at::Device device) {
+  if (!device.is_cuda()) return dataset::ordinary_pixel_memory;
+  return [](size_t bytes) {
+    auto* allocator = at::detail::getCUDAHooks().getPinnedMemoryAllocator();
+    const auto owner = std::make_shared<at::DataPtr>(allocator->allocate(bytes));
+    return std::shared_ptr<std::byte>(owner, static_cast<std::byte*>(owner->get()));
+  };
+}
+
 BatchTensors to_tensors(dataset::Batch batch, at::Device device) {
   BatchTensors tensors;
   const auto images = static_cast<int64_t>(batch.samples.size());
-  tensors.images.pixels = pixel_view(batch.pixels, images, batch.height, batch.width).to(device);
+  const at::Tensor pixels = pixel_view(batch.pixels, images, batch.height, batch.width);
+  tensors.images.pixels = pixels.to(device, pixels.scalar_type(), /*non_blocking=*/true);
+  if (!device.is_cpu()) tensors.copied_from = pixels;
   for (const auto& sample : batch.samples) {
     tensors.images.sizes.push_back({sample.resized.height, sample.resized.width});
     tensors.images.image_ids.push_back(sample.image_id);

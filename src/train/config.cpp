@@ -83,6 +83,13 @@ tl::unexpected<Error> unknown_key(const std::string& where, std::string_view nam
   return fail(ErrorCode::kInvalidInput, fmt::format("{}: unknown key {}", where, name), hint);
 }
 
+// "train = 3" where [train] and its keys belong.
+tl::unexpected<Error> not_a_section(const std::string& where, std::string_view name) {
+  return fail(ErrorCode::kInvalidInput,
+              fmt::format("{}: {} is a section, not a value", where, name),
+              fmt::format("write [{0}] with its keys below, or {0}.KEY = VALUE", name));
+}
+
 // --- Reading values ---
 
 std::string range_text(const ConfigKey& key, double low, double high) {
@@ -207,16 +214,18 @@ std::string place(const std::string& file, const toml::source_region& region) {
 }
 
 Result<void> apply_table(RunConfig& config, const toml::table& table, const std::string& file) {
+  static constexpr std::array<std::string_view, 3> kSections = {"data", "train", "model"};
   for (const auto& [name, node] : table) {
+    const bool known_section = std::ranges::find(kSections, name.str()) != kSections.end();
     const auto* section = node.as_table();
     if (section == nullptr) {
+      if (known_section) return not_a_section(place(file, name.source()), name.str());
       const auto* key = find_key(name.str());
       if (key == nullptr) return unknown_key(place(file, name.source()), name.str());
       ATOLL_TRY(set_value(config, *key, node, place(file, node.source())));
       continue;
     }
-    static constexpr std::array<std::string_view, 3> kSections = {"data", "train", "model"};
-    if (std::ranges::find(kSections, name.str()) == kSections.end()) {
+    if (!known_section) {
       std::string hint = did_you_mean(name.str(), kSections);
       if (hint.empty()) hint = "the sections are data, train and model";
       return fail(ErrorCode::kInvalidInput,

@@ -190,6 +190,17 @@ TEST(Config, what_differs_from_the_preset_fits_one_line) {
   EXPECT_EQ(changes_from_preset(*config), "out = \"x\", train.steps = 40");
 }
 
+TEST(Config, a_value_where_a_section_belongs_is_called_so) {
+  for (const char* toml :
+       {"train = 3", "preset = 'tiny'\ntrain = [1, 2]", "[[train]]\nsteps = 3"}) {
+    EXPECT_THAT(error_of(toml),
+                HasSubstr("train is a section, not a value (write [train] with its keys below, or "
+                          "train.KEY = VALUE)"));
+  }
+  EXPECT_THAT(error_of("train = 3"), HasSubstr("run.toml:1:1: "));
+  EXPECT_TRUE(parse("train.steps = 3"));
+}
+
 TEST(Config, every_key_is_described) {
   const auto text = describe_keys("tiny");
   ASSERT_TRUE(text);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "base/parallel.h"
@@ -20,35 +21,21 @@ namespace {
 constexpr double kPictureThreshold = 0.5;
 
 dataset::LoaderOptions loader_options(const model::ModelConfig& model,
-                                      const EvaluationSettings& settings) {
+                                      const EvaluationSettings& settings,
+                                      at::Device device) {
   dataset::LoaderOptions options;
+  options.pixel_memory = pixel_memory_for(device);
   options.min_size_px = model.min_size_px;
   options.max_size_px = model.max_size_px;
   options.mean = model.image_mean;
   options.standard_deviation = model.image_std;
   options.train = false;
+  options.shrink_in_decoder = false;  // the pixels that torchvision and `atoll predict` see
   options.threads = settings.threads > 0 ? settings.threads : available_cpus();
   options.batches_ahead = settings.batches_ahead;
   options.max_bad_images = settings.max_bad_images;
   return options;
 }
-
-// COCO results, collected image by image: the lists of the images, joined.
-class PredictionsText {
- public:
-  void add(std::span<const eval::Detection> records) {
-    if (records.empty()) return;
-    const std::string list = eval::results_to_json(records);
-    const size_t begin = list.find('{');
-    const size_t end = list.rfind('}');
-    text_ += text_.size() > 1 ? ",\n" : "\n";
-    text_.append(list, begin, end + 1 - begin);
-  }
-  std::string finish() && { return std::move(text_) + "\n]\n"; }
-
- private:
-  std::string text_ = "[";
-};
 
 std::vector<std::vector<eval::Detection>> detect_batch(model::MaskRcnn& model,
                                                        const model::CategoryMap& categories,
@@ -135,6 +122,7 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const model::CategoryMap& categories,
                                   Split& split,
                                   const EvaluationSettings& settings,
+                                  PredictionsFile* predictions,
                                   const Console& console,
                                   const std::stop_token& stop,
                                   trace::Tracer* tracer) {
@@ -143,7 +131,7 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
       split.dataset,
       *split.store,
       split.image_prefix,
-      loader_options(model.config(), settings),
+      loader_options(model.config(), settings, model.device()),
       [&](int64_t step) -> std::optional<std::vector<int64_t>> {
         if (step >= static_cast<int64_t>(batches.size())) return std::nullopt;
         return batches[static_cast<size_t>(step)];
@@ -154,7 +142,6 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
   eval::EvalOptions options;
   options.threads = settings.threads;
   eval::Evaluator evaluator(split.dataset, options);
-  PredictionsText predictions;
   ProgressReport report(console, "evaluate", static_cast<int64_t>(split.images.size()));
   int64_t done = 0;
   for (;;) {
@@ -164,8 +151,8 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
     done += static_cast<int64_t>(batch->samples.size());
     if (batch->samples.empty()) continue;
     for (auto& records : detect_batch(model, categories, *std::move(batch), tracer)) {
-      predictions.add(records);
       if (records.empty()) continue;
+      if (predictions != nullptr) ATOLL_TRY(predictions->add(records));
       const int64_t image_id = records.front().image_id;
       ATOLL_TRY(evaluator.add(image_id, std::move(records)));
     }
@@ -173,7 +160,7 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
   }
   report.done(done, true);
   const trace::Span span(tracer, "match and score");
-  return EvaluationResult{evaluator.finish(), std::move(predictions).finish(), loader.bad_images()};
+  return EvaluationResult{evaluator.finish(), loader.bad_images()};
 }
 
 void print_tables(const eval::Evaluation& evaluation, const Console& console) {
@@ -196,9 +183,11 @@ double main_ap(const eval::Evaluation& evaluation) {
   return evaluation.kinds.at(eval::IouKind::kMask).stats[0];
 }
 
-Result<void> write_evaluation(storage::ObjectStore& store, const EvaluationResult& result) {
-  ATOLL_TRY(storage::put_text(store, "predictions.json", result.predictions));
-  return storage::put_text(store, "eval.json", result.evaluation.to_json());
+Result<void> write_evaluation(storage::ObjectStore& store,
+                              const eval::Evaluation& evaluation,
+                              PredictionsFile predictions) {
+  ATOLL_TRY(std::move(predictions).write_to(store, "predictions.json"));
+  return storage::put_text(store, "eval.json", evaluation.to_json());
 }
 
 Result<void> write_pictures(model::MaskRcnn& model,
@@ -246,11 +235,19 @@ Result<std::string> evaluate_file(const EvaluateOptions& options,
   ATOLL_TRY(check_categories(loaded.categories, split, options.weights));
   EvaluationSettings settings{.threads = options.threads, .batch = options.batch};
   settings.max_bad_images -= split.bad_records;
-  const auto result = ATOLL_TRY(
-      evaluate(*loaded.model, loaded.categories, split, settings, console, stop, nullptr));
+  std::optional<PredictionsFile> predictions;
+  if (out) predictions = ATOLL_TRY(PredictionsFile::create());
+  const auto result = ATOLL_TRY(evaluate(*loaded.model,
+                                         loaded.categories,
+                                         split,
+                                         settings,
+                                         predictions ? &*predictions : nullptr,
+                                         console,
+                                         stop,
+                                         nullptr));
   for (const auto& bad : result.bad_images) say(console, "skipped: " + bad);
   print_tables(result.evaluation, console);
-  if (out) ATOLL_TRY(write_evaluation(*out, result));
+  if (out) ATOLL_TRY(write_evaluation(*out, result.evaluation, *std::move(predictions)));
   return result.evaluation.to_json();
 }
 

@@ -1,5 +1,5 @@
-// Runs a model over a split and scores it with eval/, image by image: nothing but the records of
-// the detections is kept.
+// Runs a model over a split and scores it with eval/, image by image: pictures, masks and records
+// come and go, and memory does not grow with the number of images but by what eval/ keeps of each.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "model/mask_rcnn.h"
 #include "storage/storage.h"
 #include "trace/trace.h"
+#include "train/predictions_file.h"
 #include "train/split.h"
 #include "train/train.h"
 
@@ -25,7 +26,6 @@ struct EvaluationSettings {
 
 struct EvaluationResult {
   eval::Evaluation evaluation;
-  std::string predictions;              // predictions.json, COCO results format
   std::vector<std::string> bad_images;  // count as images without detections
 };
 
@@ -36,11 +36,12 @@ std::vector<std::vector<int64_t>> evaluation_batches(const Split& split,
                                                      const model::ModelConfig& model,
                                                      int64_t batch);
 
-// kCancelled when stopped.
+// `predictions` collects the detections; null where nobody wants them. kCancelled when stopped.
 Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const model::CategoryMap& categories,
                                   Split& split,
                                   const EvaluationSettings& settings,
+                                  PredictionsFile* predictions,
                                   const Console& console,
                                   const std::stop_token& stop,
                                   trace::Tracer* tracer);
@@ -53,7 +54,10 @@ std::string headline(const eval::Evaluation& evaluation);
 // What the best model is chosen by: mask AP.
 double main_ap(const eval::Evaluation& evaluation);
 
-Result<void> write_evaluation(storage::ObjectStore& store, const EvaluationResult& result);
+// eval.json and predictions.json.
+Result<void> write_evaluation(storage::ObjectStore& store,
+                              const eval::Evaluation& evaluation,
+                              PredictionsFile predictions);
 
 // The first `count` pictures of the split with what the model sees in them, under pictures/.
 Result<void> write_pictures(model::MaskRcnn& model,

@@ -42,7 +42,7 @@ Result<TrainResult> TrainingRun::run_to_end() {
   const auto stopped = [this] { return TrainResult{.steps = state_.step, .stopped = true}; };
   while (state_.step < steps_) {
     if (evaluation_due()) {
-      auto result = evaluate_now();
+      auto result = evaluate_now(nullptr);
       if (!result && result.error().code == ErrorCode::kCancelled) return stopped();
       ATOLL_TRY(std::move(result));
     }
@@ -224,7 +224,7 @@ void TrainingRun::checkpoint() {
                       "removing old checkpoints");
 }
 
-Result<EvaluationResult> TrainingRun::evaluate_now() {
+Result<EvaluationResult> TrainingRun::evaluate_now(PredictionsFile* predictions) {
   const trace::Span span(&tracer_, "evaluate", state_.step);
   auto& model = trainer_->model();
   const WeightAverage::InPlace averaged(trainer_->average());
@@ -234,7 +234,8 @@ Result<EvaluationResult> TrainingRun::evaluate_now() {
       .batches_ahead = config_.data.batches_ahead,
       .max_bad_images = config_.data.max_bad_images - validation_->bad_records};
   auto result = ATOLL_TRY_CONTEXT(
-      train::evaluate(model, state_.categories, *validation_, settings, console_, stop_, &tracer_),
+      train::evaluate(
+          model, state_.categories, *validation_, settings, predictions, console_, stop_, &tracer_),
       "evaluation");
   for (const auto& bad : result.bad_images) say("skipped: " + bad);
   metrics_->add(state_.step, result.evaluation);
@@ -260,7 +261,8 @@ Result<TrainResult> TrainingRun::finish() {
   }
   TrainResult result{.steps = state_.step};
   if (validation_) {
-    const auto evaluation = evaluate_now();
+    auto predictions = ATOLL_TRY(PredictionsFile::create());
+    const auto evaluation = evaluate_now(&predictions);
     if (!evaluation) {
       if (evaluation.error().code != ErrorCode::kCancelled)
         return tl::unexpected(evaluation.error());
@@ -268,7 +270,7 @@ Result<TrainResult> TrainingRun::finish() {
       return result;
     }
     print_tables(evaluation->evaluation, console_);
-    ATOLL_TRY(write_evaluation(*out_, *evaluation));
+    ATOLL_TRY(write_evaluation(*out_, evaluation->evaluation, std::move(predictions)));
     result.eval_json = evaluation->evaluation.to_json();
     const trace::Span span(&tracer_, "draw pictures");
     const WeightAverage::InPlace averaged(trainer_->average());

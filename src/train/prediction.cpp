@@ -6,13 +6,16 @@
 #include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
+#include "base/bytes.h"
 #include "dataset/image.h"
 #include "trace/trace.h"
 #include "train/detection_records.h"
 #include "train/device.h"
 #include "train/library_exceptions.h"
+#include "train/predictions_file.h"
 #include "train/train.h"
 
 namespace atl::train {
@@ -70,6 +73,14 @@ std::string picture_key(const std::string& key, std::set<std::string>& taken) {
   return name;
 }
 
+// A picture that could not be read took no time worth speaking of: the rate is that of the rest.
+void set_speed(Progress& progress, int64_t read, double seconds) {
+  if (read == 0 || seconds <= 0) return;
+  progress.images_per_s = static_cast<double>(read) / seconds;
+  progress.seconds_left =
+      static_cast<double>(progress.total - progress.done) / progress.images_per_s;
+}
+
 class Prediction {
  public:
   Prediction(const PredictOptions& options, const Console& console)
@@ -87,10 +98,11 @@ class Prediction {
   std::unique_ptr<storage::ObjectStore> out_;
   std::vector<Input> inputs_;
   model::LoadedModel loaded_;
-  std::vector<eval::Detection> records_;
+  std::optional<PredictionsFile> predictions_;
   Json images_ = Json::array();
   std::set<std::string> taken_;
   int64_t bad_images_ = 0;
+  int64_t drawn_ = 0;  // detections of the threshold and above
 };
 
 Result<void> Prediction::prepare() {
@@ -100,6 +112,7 @@ Result<void> Prediction::prepare() {
     return fail(ErrorCode::kInvalidInput, "no pictures are named", "name files or directories");
   }
   out_ = ATOLL_TRY(storage::open_store(options_.out, true));
+  predictions_ = ATOLL_TRY(PredictionsFile::create());
   const at::Device device = ATOLL_TRY(choose_device(options_.device));
   const auto location = ATOLL_TRY(storage::open_location(options_.weights));
   loaded_ = ATOLL_TRY(model::load_model(*location.store, location.key, device));
@@ -115,22 +128,25 @@ Result<void> Prediction::run(const std::stop_token& stop) {
     ATOLL_TRY(predict(static_cast<int64_t>(i) + 1, inputs_[i]));
     const double seconds = std::chrono::duration<double>(trace::Clock::now() - begin).count();
     progress.done = static_cast<int64_t>(i) + 1;
-    progress.images_per_s = static_cast<double>(progress.done) / std::max(seconds, 1e-9);
-    progress.seconds_left =
-        static_cast<double>(progress.total - progress.done) / progress.images_per_s;
+    set_speed(progress, progress.done - bad_images_, seconds);
     if (console_.progress) console_.progress(progress);
   }
+  const int64_t detections = predictions_->count();
   ATOLL_TRY(write_results());
   if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the prediction was stopped");
   if (bad_images_ == static_cast<int64_t>(inputs_.size())) {
     return fail(ErrorCode::kInvalidInput, "none of the pictures could be read");
   }
   if (console_.line) {
-    console_.line(fmt::format("{} pictures, {} objects, {} pictures skipped; all in {}",
-                              inputs_.size() - static_cast<size_t>(bad_images_),
-                              records_.size(),
-                              bad_images_,
-                              out_->uri()));
+    console_.line(
+        fmt::format("{} drawn with {} of score {:g} and above, {} skipped; "
+                    "predictions.json has all {}; everything is in {}",
+                    format_count(inputs_.size() - bad_images_, "picture"),
+                    format_count(drawn_, "object"),
+                    options_.score_threshold,
+                    bad_images_,
+                    format_count(detections, "detection"),
+                    out_->uri()));
   }
   return {};
 }
@@ -156,8 +172,9 @@ Result<void> Prediction::predict(int64_t id, const Input& input) {
                      {"width", picture->width},
                      {"height", picture->height},
                      {"picture", key}});
-  std::ranges::move(records, std::back_inserter(records_));
-  return {};
+  drawn_ += std::ranges::count_if(
+      records, [&](const auto& record) { return record.score >= options_.score_threshold; });
+  return predictions_->add(records);
 }
 
 Result<void> Prediction::write_results() {
@@ -169,7 +186,7 @@ Result<void> Prediction::write_results() {
   const Json json = {{"images", images_}, {"categories", categories}};
   ATOLL_TRY(storage::put_text(
       *out_, "images.json", json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n'));
-  return storage::put_text(*out_, "predictions.json", eval::results_to_json(records_));
+  return std::move(*predictions_).write_to(*out_, "predictions.json");
 }
 
 }  // namespace

@@ -2,12 +2,15 @@
 // second a step, and a console that remembers.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -73,8 +76,15 @@ class SmallRun : public ::testing::Test {
 
   Result<TrainResult> run(const RunConfig& config, bool override_options = false) {
     lines_.clear();
-    const Console console{[this](const std::string& line) { lines_.push_back(line); },
+    steps_seen_ = 0;
+    const Console console{[this](const std::string& line) {
+                            lines_.push_back(line);
+                            if (on_line_) on_line_(line);
+                          },
                           [this](const Progress& progress) {
+                            if (progress.phase == std::string_view("train")) {
+                              steps_seen_ = progress.done;
+                            }
                             if (on_progress_) on_progress_(progress);
                           }};
     return run_training(config, override_options, console, stop_.get_token());
@@ -113,6 +123,8 @@ class SmallRun : public ::testing::Test {
 
   std::filesystem::path folder_;
   std::vector<std::string> lines_;  // of the last run
+  int64_t steps_seen_ = 0;          // of the last run, as the console was told
+  std::function<void(const std::string&)> on_line_;
   std::function<void(const Progress&)> on_progress_;
   std::stop_source stop_;
 };

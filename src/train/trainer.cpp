@@ -64,6 +64,7 @@ void Trainer::begin_step(int64_t step) {
   step_ = step;
   phase_ = Phase::kCollecting;
   accumulated_ = 0;
+  copied_from_.clear();  // the step before has waited for its losses, and so for its batches
   loss_sums_ = at::Tensor();
   optimizer_.clear_gradients();
   for (size_t i = 0; i < statistics_.size(); ++i) statistics_before_[i].copy_(statistics_[i]);
@@ -71,6 +72,7 @@ void Trainer::begin_step(int64_t step) {
 
 void Trainer::accumulate(const BatchTensors& batch) {
   model::Losses losses;
+  if (batch.copied_from.defined()) copied_from_.push_back(batch.copied_from);
   {
     const trace::Span span(tracer_, "forward", step_);
     const Autocast autocast(config_.train.bf16, model_.device().type());

@@ -74,8 +74,9 @@ class Trainer {
   Phase phase_ = Phase::kBetweenSteps;
   int64_t step_ = 0;
   int64_t accumulated_ = 0;
-  at::Tensor loss_sums_;            // (5,) of this step, on the device
-  std::vector<std::string> names_;  // of the five
+  std::vector<at::Tensor> copied_from_;  // of batches that may still be on their way to the device
+  at::Tensor loss_sums_;                 // (5,) of this step, on the device
+  std::vector<std::string> names_;       // of the five
 };
 
 }  // namespace atl::train

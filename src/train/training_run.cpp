@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/parallel.h"
 #include "train/bad_images.h"
+#include "train/batch_tensors.h"
 #include "train/device.h"
 #include "train/initial_weights.h"
 
@@ -233,11 +234,13 @@ void TrainingRun::make_loader() {
     for (auto& position : positions) position = data_->images[static_cast<size_t>(position)];
     return positions;
   };
+  auto options = loader_options(config_, data_->bad_records);
+  options.pixel_memory = pixel_memory_for(trainer_->model().device());
   loader_ = std::make_unique<dataset::Loader>(
       data_->dataset,
       *data_->store,
       data_->image_prefix,
-      loader_options(config_, data_->bad_records),
+      options,
       plan,
       // The sampler belongs to the plan's thread; this part of it changes nothing. Where images are
       // repeated within an epoch, each time is to look different: then the step is the key.
@@ -258,7 +261,7 @@ void TrainingRun::warn_once_if_failed(const Result<void>& result, const std::str
 }
 
 std::string TrainingRun::where_it_goes_on() const {
-  if (last_good_checkpoint_ < 0) return "there is no checkpoint: the same command begins anew";
+  if (last_good_checkpoint_ < 0) return "the same command begins anew";
   return fmt::format("the same command goes on after step {}", last_good_checkpoint_);
 }
 

@@ -63,7 +63,7 @@ class TrainingRun {
   bool evaluation_due() const;
   bool checkpoint_due() const;
   void checkpoint();
-  Result<EvaluationResult> evaluate_now();
+  Result<EvaluationResult> evaluate_now(PredictionsFile* predictions);
   Result<TrainResult> finish();
 
   RunConfig config_;
