@@ -220,8 +220,10 @@ class Exporter {
 
   Result<void> convert(size_t shard) {
     const auto [begin, end] = images_of(shard);
+    // A shard that left pictures out is made again: they may have been repaired.
     const auto recorded = recorded_.find(name_of(shard));
-    if (recorded != recorded_.end() && ATOLL_TRY(is_whole(recorded->first, recorded->second))) {
+    if (recorded != recorded_.end() && recorded->second.bad_images.empty() &&
+        ATOLL_TRY(is_whole(recorded->first, recorded->second))) {
       progress_.add(static_cast<int64_t>(end - begin));
       const std::lock_guard lock(mutex_);
       ++result_.kept_files;
