@@ -126,13 +126,15 @@ bool RecordScanner::integer(int64_t& value) {
   const char* begin = at_;
   if (at_ < end_ && *at_ == '-') ++at_;
   const char* digits = at_;
-  int64_t magnitude = 0;
-  while (at_ < end_ && is_digit(*at_)) magnitude = magnitude * 10 + (*at_++ - '0');
+  uint64_t magnitude = 0;  // of too many digits something
+  while (at_ < end_ && is_digit(*at_)) {
+    magnitude = magnitude * 10 + static_cast<uint64_t>(*at_++ - '0');
+  }
   const auto count = at_ - digits;
   // 18 digits cannot overflow; what has more, or a fraction, is rare enough.
   if (count < 1 || count > 18 || (count > 1 && *digits == '0')) return false;
   if (at_ < end_ && (*at_ == '.' || *at_ == 'e' || *at_ == 'E')) return false;
-  value = begin == digits ? magnitude : -magnitude;
+  value = begin == digits ? static_cast<int64_t>(magnitude) : -static_cast<int64_t>(magnitude);
   return true;
 }
 
