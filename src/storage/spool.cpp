@@ -29,7 +29,7 @@ UniqueFd open_nameless(const std::string& directory) {
 
 std::string Spool::directory() {
   std::error_code error;
-  const std::string named = std::filesystem::temp_directory_path(error).string();
+  std::string named = std::filesystem::temp_directory_path(error).string();
   if (!error && named != "/tmp") return named;
   return std::filesystem::is_directory("/var/tmp", error) ? "/var/tmp" : "/tmp";
 }

@@ -5,21 +5,20 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 namespace atl::train {
 namespace {
 
-at::Tensor pixel_view(const dataset::PixelBuffer& pixels,
-                      int64_t images,
-                      int64_t height,
-                      int64_t width) {
+at::Tensor pixel_view(dataset::PixelBuffer pixels, int64_t images, int64_t height, int64_t width) {
   const auto type = pixels.type() == dataset::PixelType::kFloat32 ? at::kFloat : at::kBFloat16;
+  std::byte* data = pixels.bytes().data();
   // (N, H, W, 3) in memory is (N, 3, H, W) channels-last.
   return at::from_blob(
-      pixels.bytes().data(),
+      data,
       {images, 3, height, width},
       {height * width * 3, 1, width * 3, 3},
-      [pixels](void*) {},  // with this copy the buffer goes back to the loader
+      [owner = std::move(pixels)](void*) {},  // with it the buffer goes back to the loader
       at::TensorOptions().dtype(type));
 }
 
@@ -72,7 +71,7 @@ dataset::PixelMemory pixel_memory_for(at::Device device) {
 BatchTensors to_tensors(dataset::Batch batch, at::Device device) {
   BatchTensors tensors;
   const auto images = static_cast<int64_t>(batch.samples.size());
-  const at::Tensor pixels = pixel_view(batch.pixels, images, batch.height, batch.width);
+  const at::Tensor pixels = pixel_view(std::move(batch.pixels), images, batch.height, batch.width);
   tensors.images.pixels = pixels.to(device, pixels.scalar_type(), /*non_blocking=*/true);
   if (!device.is_cpu()) tensors.copied_from = pixels;
   for (const auto& sample : batch.samples) {
