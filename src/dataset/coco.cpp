@@ -1,11 +1,23 @@
 #include "dataset/coco.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "dataset/coco_builder.h"
 
 namespace atl::dataset {
+namespace {
+
+// A number of a polygon: polygons begin at any multiple of 2 bytes.
+template <typename T>
+T number_at(const uint16_t* units, size_t index) {
+  T number;
+  std::memcpy(&number, units + index * (sizeof(T) / sizeof *units), sizeof number);
+  return number;
+}
+
+}  // namespace
 
 Result<CocoDataset> CocoDataset::parse(std::string_view text, std::string_view name, Mode mode) {
   CocoBuilder builder(mode);
@@ -13,10 +25,44 @@ Result<CocoDataset> CocoDataset::parse(std::string_view text, std::string_view n
   return builder.finish();
 }
 
+double Polygon::operator[](size_t index) const {
+  switch (type_) {
+    case CoordinateType::kHundredths16:
+      return number_at<uint16_t>(units_, index) / 100.0;
+    case CoordinateType::kHundredths32:
+      return number_at<int32_t>(units_, index) / 100.0;
+    default:
+      return number_at<double>(units_, index);
+  }
+}
+
+void Polygon::append_to(std::vector<double>& numbers) const {
+  const size_t begin = numbers.size();
+  numbers.resize(begin + size_);
+  double* out = numbers.data() + begin;
+  switch (type_) {
+    case CoordinateType::kHundredths16:
+      for (size_t i = 0; i < size_; ++i) out[i] = number_at<uint16_t>(units_, i) / 100.0;
+      break;
+    case CoordinateType::kHundredths32:
+      for (size_t i = 0; i < size_; ++i) out[i] = number_at<int32_t>(units_, i) / 100.0;
+      break;
+    default:
+      for (size_t i = 0; i < size_; ++i) out[i] = number_at<double>(units_, i);
+  }
+}
+
+Rle CocoDataset::rle(uint32_t index) const {
+  const uint64_t begin = index == 0 ? 0 : arrays_.masks[index - 1].run_end;
+  const MaskRow& row = arrays_.masks[index];
+  const auto runs = arrays_.runs.subspan(begin, row.run_end - begin);
+  return {row.height, row.width, {runs.begin(), runs.end()}};
+}
+
 std::optional<size_t> CocoDataset::image_index(int64_t image_id) const {
-  const auto found = image_index_.find(image_id);
-  if (found == image_index_.end()) return std::nullopt;
-  return found->second;
+  const auto found = std::ranges::lower_bound(arrays_.image_ids, image_id, {}, &ImageIdRow::id);
+  if (found == arrays_.image_ids.end() || found->id != image_id) return std::nullopt;
+  return static_cast<size_t>(found->index);
 }
 
 std::optional<int64_t> CocoDataset::label_of(int64_t category_id) const {
@@ -30,7 +76,7 @@ std::optional<int64_t> CocoDataset::label_of(int64_t category_id) const {
 }
 
 Rle CocoDataset::mask_of(const Annotation& annotation) const {
-  const Image& image = images_[static_cast<size_t>(annotation.image_index)];
+  const ImageRow& image = arrays_.images[static_cast<size_t>(annotation.image_index)];
   return mask_of(
       annotation, static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width), false);
 }
@@ -40,13 +86,13 @@ Rle CocoDataset::mask_of(const Annotation& annotation,
                          uint32_t width,
                          bool flip) const {
   ATOLL_CHECK(height > 0 && width > 0) << height << " x " << width;
-  const Image& image = images_[static_cast<size_t>(annotation.image_index)];
+  const ImageRow& image = arrays_.images[static_cast<size_t>(annotation.image_index)];
   const double scale_x = static_cast<double>(width) / image.width;
   const double scale_y = static_cast<double>(height) / image.height;
-  const auto rasterise = [&](std::span<const double> xy) {
-    std::vector<double> scaled(xy.begin(), xy.end());
-    for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= i % 2 == 0 ? scale_x : scale_y;
-    return rle_from_polygon(scaled, height, width);
+  std::vector<double> xy;
+  const auto rasterise = [&] {
+    for (size_t i = 0; i < xy.size(); ++i) xy[i] *= i % 2 == 0 ? scale_x : scale_y;
+    return rle_from_polygon(xy, height, width);
   };
 
   Rle mask;
@@ -59,15 +105,17 @@ Rle CocoDataset::mask_of(const Annotation& annotation,
       std::vector<Rle> parts;
       parts.reserve(annotation.part_count);
       for (uint32_t part = 0; part < annotation.part_count; ++part) {
-        parts.push_back(rasterise(polygon(annotation.first_part + part)));
+        xy.clear();
+        polygon(annotation.first_part + part).append_to(xy);
+        parts.push_back(rasterise());
       }
       mask = parts.size() == 1 ? std::move(parts.front()) : rle_merge(parts);
       break;
     }
     case SegmentationKind::kNone: {
       const auto [x, y, w, h] = annotation.box;
-      const std::array<double, 8> corners = {x, y, x, y + h, x + w, y + h, x + w, y};
-      mask = rasterise(corners);
+      xy = {x, y, x, y + h, x + w, y + h, x + w, y};
+      mask = rasterise();
       break;
     }
   }

@@ -3,18 +3,24 @@
 // Immutable after loading; any number of threads may read. Images stand in the order of the JSON,
 // annotations are grouped by image and keep the file's order inside a group. All ids are int64 and
 // may be 0; category ids may have holes, so the model sees contiguous labels 1..K in order of id.
+//
+// A dataset is a view of flat arrays (dataset/coco_arrays.h) that lie in memory, or in a mapped
+// index file (dataset/index.h): then every process of a machine shares them. Copies are cheap and
+// share the arrays, too.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
+#include "dataset/coco_arrays.h"
+#include "dataset/index_iterator.h"
 #include "dataset/rle.h"
 
 namespace atl::dataset {
@@ -33,19 +39,55 @@ struct Image {
   std::string_view file_name;  // lives in the dataset
 };
 
-enum class SegmentationKind : uint8_t { kNone, kPolygons, kRle };
+// The images, made from their rows when asked for. A view; the dataset must outlive it.
+class ImageList {
+ public:
+  using value_type = Image;
+  using iterator = IndexIterator<ImageList>;
 
-struct Annotation {
-  int64_t id = 0;
-  int64_t category_id = 0;
-  int32_t image_index = 0;
-  SegmentationKind kind = SegmentationKind::kNone;
-  bool crowd = false;
-  std::array<double, 4> box = {};  // x, y, w, h, as the JSON has it; without it the mask's
-  double area = 0;                 // as the JSON has it; without it the mask's, or the box's
-  // kPolygons: polygons [first, first + count) of the dataset; kRle: the RLE of that index.
-  uint32_t first_part = 0;
-  uint32_t part_count = 0;
+  ImageList() = default;
+  ImageList(std::span<const ImageRow> rows, std::span<const char> names)
+      : rows_(rows), names_(names.data()) {}
+
+  size_t size() const { return rows_.size(); }
+  bool empty() const { return rows_.empty(); }
+  Image operator[](size_t index) const {
+    const ImageRow& row = rows_[index];
+    const uint64_t begin = index == 0 ? 0 : rows_[index - 1].name_end;
+    return {row.id, row.width, row.height, {names_ + begin, row.name_end - begin}};
+  }
+  ImageList first(size_t count) const { return {rows_.first(count), {names_, 0}}; }
+  iterator begin() const { return {*this, 0}; }
+  iterator end() const { return {*this, size()}; }
+
+ private:
+  std::span<const ImageRow> rows_;
+  const char* names_ = nullptr;
+};
+
+// x0, y0, x1, y1, … of one polygon, as the JSON has them to the last bit. A view; the dataset must
+// outlive it.
+class Polygon {
+ public:
+  using value_type = double;
+  using iterator = IndexIterator<Polygon>;
+
+  Polygon() = default;
+  Polygon(std::span<const uint16_t> units, CoordinateType type)
+      : units_(units.data()), size_(units.size() / units_of_number(type)), type_(type) {}
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  double operator[](size_t index) const;
+  // All of them at once, faster than one by one.
+  void append_to(std::vector<double>& numbers) const;
+  iterator begin() const { return {*this, 0}; }
+  iterator end() const { return {*this, size()}; }
+
+ private:
+  const uint16_t* units_ = nullptr;
+  size_t size_ = 0;
+  CoordinateType type_ = CoordinateType::kHundredths16;
 };
 
 class CocoDataset {
@@ -56,9 +98,12 @@ class CocoDataset {
   enum class Mode { kStrict, kLenient };
 
   CocoDataset() = default;
-  // Movable, not copyable: the images' names point into the dataset.
-  CocoDataset(CocoDataset&&) = default;
-  CocoDataset& operator=(CocoDataset&&) = default;
+  // Arrays that keep every promise of coco_arrays.h, in memory that `owner` keeps alive; categories
+  // sorted by id.
+  CocoDataset(CocoArrays arrays,
+              std::vector<Category> categories,
+              std::shared_ptr<const void> owner)
+      : arrays_(arrays), categories_(std::move(categories)), owner_(std::move(owner)) {}
 
   // `text` is the whole JSON; `name` is for messages. Errors (kInvalidInput) carry the byte offset
   // for malformed JSON, the id and key for a bad record.
@@ -66,20 +111,19 @@ class CocoDataset {
                                    std::string_view name,
                                    Mode mode = Mode::kStrict);
 
-  std::span<const Image> images() const { return images_; }
+  ImageList images() const { return {arrays_.images, arrays_.names}; }
   std::span<const Category> categories() const { return categories_; }  // sorted by id
-  std::span<const Annotation> annotations() const { return annotations_; }
+  std::span<const Annotation> annotations() const { return arrays_.annotations; }
   std::span<const Annotation> annotations_of(size_t image_index) const {
-    return std::span(annotations_)
-        .subspan(annotation_begin_[image_index],
-                 annotation_begin_[image_index + 1] - annotation_begin_[image_index]);
+    const uint32_t begin = image_index == 0 ? 0 : arrays_.annotation_ends[image_index - 1];
+    return arrays_.annotations.subspan(begin, arrays_.annotation_ends[image_index] - begin);
   }
-  // x0, y0, x1, y1, … of one polygon.
-  std::span<const double> polygon(uint32_t index) const {
-    return std::span(coordinates_)
-        .subspan(polygon_begin_[index], polygon_begin_[index + 1] - polygon_begin_[index]);
+  Polygon polygon(uint32_t index) const {
+    const uint64_t begin = index == 0 ? 0 : arrays_.polygons[index - 1].unit_end();
+    const PolygonRow& row = arrays_.polygons[index];
+    return {arrays_.coordinates.subspan(begin, row.unit_end() - begin), row.type()};
   }
-  const Rle& rle(uint32_t index) const { return rles_[index]; }
+  Rle rle(uint32_t index) const;
 
   std::optional<size_t> image_index(int64_t image_id) const;
   // 1..K by increasing id; 0 is the background. nullopt for an unknown id.
@@ -97,18 +141,14 @@ class CocoDataset {
   std::span<const std::string> issues() const { return issues_; }
   size_t issue_count() const { return issue_count_; }
 
- private:
-  friend class CocoBuilder;  // the JSON reader, coco_json.cpp
+  const CocoArrays& arrays() const { return arrays_; }
 
-  std::vector<Image> images_;
+ private:
+  friend class CocoBuilder;  // notes the issues
+
+  CocoArrays arrays_;
   std::vector<Category> categories_;
-  std::vector<Annotation> annotations_;
-  std::vector<uint32_t> annotation_begin_;
-  std::vector<double> coordinates_;
-  std::vector<uint64_t> polygon_begin_ = {0};
-  std::vector<Rle> rles_;
-  std::vector<char> names_;  // a vector, because a moved string may take its bytes along
-  std::unordered_map<int64_t, size_t> image_index_;
+  std::shared_ptr<const void> owner_;
   std::vector<std::string> issues_;
   size_t issue_count_ = 0;
 };

@@ -22,13 +22,14 @@ tl::unexpected<Error> bad(std::string message, std::string hint = {}) {
 // NaN fails the comparison, too.
 bool is_sane(double value) { return std::abs(value) <= kMaxCoordinate_px; }
 
-Result<void> check_polygon(size_t index, std::span<const double> xy) {
+Result<void> check_polygon(size_t index, const Polygon& xy, CoordinateType type) {
   if (xy.size() < 6 || xy.size() % 2 != 0) {
     return bad(
         fmt::format("polygon {} has {} numbers; at least 3 points, an x and a y each, are needed",
                     index,
                     xy.size()));
   }
+  if (type != CoordinateType::kFloat64) return {};  // hundredths do not reach the limit
   for (const double value : xy) {
     if (!is_sane(value)) {
       return bad(fmt::format("polygon {} has the coordinate {}", index, value));
@@ -37,7 +38,29 @@ Result<void> check_polygon(size_t index, std::span<const double> xy) {
   return {};
 }
 
+// Limits of the arrays' types: no file comes near.
+Result<void> check_count(size_t count, std::string_view what) {
+  if (count < std::numeric_limits<int32_t>::max()) return {};
+  return fail(ErrorCode::kUnsupported, fmt::format("more than 2^31 {}", what));
+}
+
+std::string name_of(const PackedAnnotation& record) {
+  return fmt::format("annotation {}", record.id);
+}
+
 }  // namespace
+
+CocoArrays CocoStorage::arrays() const {
+  return {.images = images,
+          .names = names,
+          .image_ids = image_ids,
+          .annotations = annotations,
+          .annotation_ends = annotation_ends,
+          .polygons = shapes.polygons,
+          .coordinates = shapes.coordinates,
+          .masks = shapes.masks,
+          .runs = shapes.runs};
+}
 
 CocoBuilder::CocoBuilder(CocoDataset::Mode mode)
     : note_issues_(mode == CocoDataset::Mode::kLenient) {}
@@ -45,9 +68,9 @@ CocoBuilder::CocoBuilder(CocoDataset::Mode mode)
 Result<void> CocoBuilder::report(std::string_view record, const Error& problem) {
   if (sink_) return sink_(record, problem);
   if (!note_issues_) return tl::unexpected(Error(problem).with_context(record));
-  ++dataset_.issue_count_;
-  if (dataset_.issues_.size() < kKeptIssues) {
-    dataset_.issues_.push_back(fmt::format("{}: {}", record, problem.to_string()));
+  ++issue_count_;
+  if (issues_.size() < kKeptIssues) {
+    issues_.push_back(fmt::format("{}: {}", record, problem.to_string()));
   }
   return {};
 }
@@ -55,43 +78,46 @@ Result<void> CocoBuilder::report(std::string_view record, const Error& problem) 
 Result<void> CocoBuilder::add_category(Category category) {
   const std::string record = fmt::format("category {}", category.id);
   if (category.name.empty()) return report(record, bad("'name' is empty").value());
-  if (!category_ids_.insert(category.id).second) {
+  if (!category_ids_.insert(category.id, 0)) {
     return report(record, bad("the id appears twice").value());
   }
-  dataset_.categories_.push_back(std::move(category));
+  categories_.push_back(std::move(category));
   return {};
 }
 
-Result<void> CocoBuilder::add_image(const ImageRecord& image) {
-  const std::string record = fmt::format("image {}", image.id);
+Result<void> CocoBuilder::add_image(int64_t id,
+                                    int64_t width,
+                                    int64_t height,
+                                    std::string_view file_name) {
+  const auto problem = [&](const tl::unexpected<Error>& error) {
+    return report(fmt::format("image {}", id), error.value());
+  };
   const auto side_is_bad = [](int64_t side) { return side < 1 || side > kMaxImageSide_px; };
-  if (side_is_bad(image.width) || side_is_bad(image.height) ||
-      image.width * image.height > std::numeric_limits<uint32_t>::max()) {
-    return report(
-        record,
+  if (side_is_bad(width) || side_is_bad(height) ||
+      width * height > std::numeric_limits<uint32_t>::max()) {
+    return problem(
         bad(fmt::format("width x height is {} x {}; each must lie in 1..{}, and their product "
                         "below 2^32",
-                        image.width,
-                        image.height,
-                        kMaxImageSide_px))
-            .value());
+                        width,
+                        height,
+                        kMaxImageSide_px)));
   }
-  if (image.file_name.empty()) return report(record, bad("'file_name' is empty").value());
-  if (!dataset_.image_index_.emplace(image.id, dataset_.images_.size()).second) {
-    return report(record, bad("the id appears twice").value());
+  if (file_name.empty()) return problem(bad("'file_name' is empty"));
+  CocoStorage& to = *storage_;
+  ATOLL_TRY(check_count(to.images.size(), "images"));
+  if (!image_index_.insert(id, static_cast<uint32_t>(to.images.size()))) {
+    return problem(bad("the id appears twice"));
   }
-  dataset_.images_.push_back({.id = image.id,
-                              .width = static_cast<int32_t>(image.width),
-                              .height = static_cast<int32_t>(image.height),
-                              .file_name = {}});
-  dataset_.names_.insert(dataset_.names_.end(), image.file_name.begin(), image.file_name.end());
-  name_ends_.push_back(dataset_.names_.size());
+  to.names.insert(to.names.end(), file_name.begin(), file_name.end());
+  to.images.push_back(
+      {id, static_cast<int32_t>(width), static_cast<int32_t>(height), to.names.size()});
   return {};
 }
 
-Result<void> CocoBuilder::check_annotation(const AnnotationRecord& record) const {
-  const auto found = dataset_.image_index_.find(record.image_id);
-  if (found == dataset_.image_index_.end()) {
+Result<uint32_t> CocoBuilder::check_annotation(const PackedAnnotation& record,
+                                               const PackedShapes& shapes) const {
+  const auto image_index = image_index_.find(record.image_id);
+  if (!image_index) {
     return bad(fmt::format("image {}, which it names, is not among the images", record.image_id));
   }
   if (!category_ids_.contains(record.category_id)) {
@@ -99,8 +125,8 @@ Result<void> CocoBuilder::check_annotation(const AnnotationRecord& record) const
                            record.category_id));
   }
   if (annotation_ids_.contains(record.id)) return bad("the id appears twice");
-  if (record.box) {
-    const auto& box = *record.box;
+  if (record.has_box) {
+    const auto& box = record.box;
     if (!std::all_of(box.begin(), box.end(), is_sane) || box[2] < 0 || box[3] < 0) {
       return bad(fmt::format(
           "'bbox' is [{}]: x, y, width, height must be finite, and the size not negative",
@@ -108,133 +134,177 @@ Result<void> CocoBuilder::check_annotation(const AnnotationRecord& record) const
     }
   }
   // A mask has fewer than 2^32 pixels.
-  if (record.area && !(*record.area >= 0 && *record.area <= 0x1p32)) {
-    return bad(fmt::format("'area' is {}", *record.area));
+  if (record.has_area && !(record.area >= 0 && record.area <= 0x1p32)) {
+    return bad(fmt::format("'area' is {}", record.area));
   }
-  if (record.kind == SegmentationKind::kNone && !record.box) {
+  if (record.kind == SegmentationKind::kNone && !record.has_box) {
     return bad("it has neither 'bbox' nor 'segmentation'");
   }
-  const Image& image = dataset_.images_[found->second];
-  const Rle& rle = record.rle;
-  if (record.kind == SegmentationKind::kRle && (rle.height != static_cast<uint32_t>(image.height) ||
-                                                rle.width != static_cast<uint32_t>(image.width))) {
-    return bad(fmt::format("the mask is {} x {} (height x width), but image {} is {} x {}",
-                           rle.height,
-                           rle.width,
-                           image.id,
-                           image.height,
-                           image.width));
+  if (record.kind == SegmentationKind::kRle) {
+    const ImageRow& image = storage_->images[*image_index];
+    const MaskRow& mask = shapes.masks[record.first_part];
+    if (mask.height != static_cast<uint32_t>(image.height) ||
+        mask.width != static_cast<uint32_t>(image.width)) {
+      return bad(fmt::format("the mask is {} x {} (height x width), but image {} is {} x {}",
+                             mask.height,
+                             mask.width,
+                             image.id,
+                             image.height,
+                             image.width));
+    }
   }
-  return {};
+  return *image_index;
 }
 
-Result<void> CocoBuilder::pack_polygons(const AnnotationRecord& record, Annotation& annotation) {
-  const std::string name = fmt::format("annotation {}", record.id);
-  std::span<const double> rest = record.coordinates;
-  for (size_t index = 0; index < record.polygon_lengths.size(); ++index) {
-    const auto xy = rest.first(record.polygon_lengths[index]);
-    rest = rest.subspan(record.polygon_lengths[index]);
-    if (const auto checked = check_polygon(index, xy); !checked) {
-      ATOLL_TRY(report(name, checked.error()));
+Result<void> CocoBuilder::copy_polygons(const PackedAnnotation& record,
+                                        const PackedShapes& shapes,
+                                        Annotation& annotation) {
+  PackedShapes& to = storage_->shapes;
+  for (uint32_t part = 0; part < record.part_count; ++part) {
+    const size_t index = size_t{record.first_part} + part;
+    const auto type = shapes.polygons[index].type();
+    const auto begin = static_cast<ptrdiff_t>(shapes.unit_begin(index));
+    const auto end = static_cast<ptrdiff_t>(shapes.polygons[index].unit_end());
+    const std::span units(shapes.coordinates.begin() + begin, shapes.coordinates.begin() + end);
+    if (const auto checked = check_polygon(part, Polygon(units, type), type); !checked) {
+      ATOLL_TRY(report(name_of(record), checked.error()));
       continue;
     }
-    dataset_.coordinates_.insert(dataset_.coordinates_.end(), xy.begin(), xy.end());
-    dataset_.polygon_begin_.push_back(dataset_.coordinates_.size());
+    ATOLL_TRY(check_count(to.polygons.size(), "polygons"));
+    to.coordinates.insert(to.coordinates.end(), units.begin(), units.end());
+    to.polygons.emplace_back(to.coordinates.size(), type);
     ++annotation.part_count;
   }
   return {};
 }
 
-Result<void> CocoBuilder::pack_segmentation(const AnnotationRecord& record,
+Result<void> CocoBuilder::copy_segmentation(const PackedAnnotation& record,
+                                            const PackedShapes& shapes,
                                             Annotation& annotation) {
+  PackedShapes& to = storage_->shapes;
   switch (record.kind) {
     case SegmentationKind::kNone:
       break;
     case SegmentationKind::kPolygons:
-      annotation.first_part = static_cast<uint32_t>(dataset_.polygon_begin_.size() - 1);
-      ATOLL_TRY(pack_polygons(record, annotation));
+      annotation.first_part = static_cast<uint32_t>(to.polygons.size());
+      ATOLL_TRY(copy_polygons(record, shapes, annotation));
       break;
-    case SegmentationKind::kRle:
-      annotation.first_part = static_cast<uint32_t>(dataset_.rles_.size());
+    case SegmentationKind::kRle: {
+      annotation.first_part = static_cast<uint32_t>(to.masks.size());
       annotation.part_count = 1;
-      dataset_.rles_.push_back(record.rle);
+      MaskRow mask = shapes.masks[record.first_part];
+      const auto begin = static_cast<ptrdiff_t>(shapes.run_begin(record.first_part));
+      const auto end = static_cast<ptrdiff_t>(mask.run_end);
+      to.runs.insert(to.runs.end(), shapes.runs.begin() + begin, shapes.runs.begin() + end);
+      mask.run_end = to.runs.size();
+      to.masks.push_back(mask);
       break;
+    }
   }
   return {};
 }
 
-void CocoBuilder::unpack(const Annotation& annotation) {
-  if (annotation.kind == SegmentationKind::kPolygons) {
-    dataset_.polygon_begin_.resize(annotation.first_part + size_t{1});
-    dataset_.coordinates_.resize(dataset_.polygon_begin_.back());
-  } else if (annotation.kind == SegmentationKind::kRle) {
-    dataset_.rles_.pop_back();
+void CocoBuilder::complete(const PackedAnnotation& record, Annotation& annotation) const {
+  annotation.box = record.box;
+  annotation.area = record.area;
+  if (record.has_box && record.has_area) return;
+  // A mask is drawn only where a number has to be made up for.
+  Rle mask;
+  if (record.kind != SegmentationKind::kNone) {
+    mask = CocoDataset(storage_->arrays(), {}, nullptr).mask_of(annotation);
   }
+  if (!record.has_box) annotation.box = rle_bounding_box(mask);
+  if (!record.has_area) {
+    annotation.area = record.kind != SegmentationKind::kNone
+                          ? static_cast<double>(rle_area(mask))
+                          : annotation.box[2] * annotation.box[3];
+  }
+}
+
+Result<void> CocoBuilder::add_annotation(const PackedAnnotation& record,
+                                         const PackedShapes& shapes) {
+  const auto image_index = check_annotation(record, shapes);
+  if (!image_index) return report(name_of(record), image_index.error());
+  ATOLL_TRY(check_count(storage_->annotations.size(), "annotations"));
+  Annotation annotation{.id = record.id,
+                        .category_id = record.category_id,
+                        .image_index = static_cast<int32_t>(*image_index),
+                        .kind = record.kind,
+                        .crowd = record.crowd};
+  ATOLL_TRY(copy_segmentation(record, shapes, annotation));
+  if (record.kind == SegmentationKind::kPolygons && annotation.part_count == 0) {
+    return report(name_of(record), bad("none of its polygons can be used").value());
+  }
+  complete(record, annotation);
+  annotation_ids_.insert(record.id, 0);
+  storage_->annotations.push_back(annotation);
+  return {};
 }
 
 Result<void> CocoBuilder::add_annotation(const AnnotationRecord& record) {
-  const std::string name = fmt::format("annotation {}", record.id);
-  if (const auto checked = check_annotation(record); !checked) {
-    return report(name, checked.error());
+  scratch_.clear();
+  PackedAnnotation packed{.id = record.id,
+                          .image_id = record.image_id,
+                          .category_id = record.category_id,
+                          .box = record.box.value_or(std::array<double, 4>{}),
+                          .area = record.area.value_or(0),
+                          .has_box = record.box.has_value(),
+                          .has_area = record.area.has_value(),
+                          .crowd = record.crowd,
+                          .kind = record.kind};
+  if (record.kind == SegmentationKind::kPolygons) {
+    std::span<const double> rest = record.coordinates;
+    for (const size_t length : record.polygon_lengths) {
+      scratch_.add_polygon(rest.first(length));
+      rest = rest.subspan(length);
+    }
+    packed.part_count = static_cast<uint32_t>(record.polygon_lengths.size());
+  } else if (record.kind == SegmentationKind::kRle) {
+    scratch_.add_mask(record.rle);
+    packed.part_count = 1;
   }
-  Annotation annotation{
-      .id = record.id,
-      .category_id = record.category_id,
-      .image_index = static_cast<int32_t>(dataset_.image_index_.at(record.image_id)),
-      .kind = record.kind,
-      .crowd = record.crowd};
-  ATOLL_TRY(pack_segmentation(record, annotation));
-  if (record.kind == SegmentationKind::kPolygons && annotation.part_count == 0) {
-    unpack(annotation);
-    return report(name, bad("none of its polygons can be used").value());
+  return add_annotation(packed, scratch_);
+}
+
+// A counting sort keeps the file's order inside each image's group.
+void CocoBuilder::group_by_image() {
+  CocoStorage& data = *storage_;
+  data.annotation_ends.assign(data.images.size(), 0);
+  for (const Annotation& annotation : data.annotations) {
+    ++data.annotation_ends[static_cast<size_t>(annotation.image_index)];
   }
-  // A mask is drawn only where a number has to be made up for.
-  const bool has_mask = record.kind != SegmentationKind::kNone;
-  if (record.box) {
-    annotation.box = *record.box;
-  } else {
-    annotation.box = rle_bounding_box(dataset_.mask_of(annotation));
+  std::partial_sum(
+      data.annotation_ends.begin(), data.annotation_ends.end(), data.annotation_ends.begin());
+  if (std::ranges::is_sorted(data.annotations, {}, &Annotation::image_index)) return;
+  std::vector<uint32_t> next(data.annotation_ends);
+  std::vector<Annotation> grouped(data.annotations.size());
+  for (size_t i = data.annotations.size(); i-- > 0;) {
+    const Annotation& annotation = data.annotations[i];
+    grouped[--next[static_cast<size_t>(annotation.image_index)]] = annotation;
   }
-  if (record.area) {
-    annotation.area = *record.area;
-  } else {
-    annotation.area = has_mask ? static_cast<double>(rle_area(dataset_.mask_of(annotation)))
-                               : annotation.box[2] * annotation.box[3];
+  data.annotations = std::move(grouped);
+}
+
+void CocoBuilder::sort_image_ids() {
+  CocoStorage& data = *storage_;
+  data.image_ids.reserve(data.images.size());
+  for (size_t i = 0; i < data.images.size(); ++i) {
+    data.image_ids.push_back({data.images[i].id, static_cast<int64_t>(i)});
   }
-  annotation_ids_.insert(record.id);
-  dataset_.annotations_.push_back(annotation);
-  return {};
+  std::ranges::sort(data.image_ids, {}, &ImageIdRow::id);
 }
 
 CocoDataset CocoBuilder::finish() {
-  CocoDataset& data = dataset_;
-  std::sort(data.categories_.begin(), data.categories_.end(), [](const auto& a, const auto& b) {
-    return a.id < b.id;
-  });
-  size_t name_begin = 0;
-  for (size_t i = 0; i < data.images_.size(); ++i) {
-    data.images_[i].file_name =
-        std::string_view(data.names_.data() + name_begin, name_ends_[i] - name_begin);
-    name_begin = name_ends_[i];
-  }
-  // A counting sort keeps the file's order inside each image's group.
-  data.annotation_begin_.assign(data.images_.size() + 1, 0);
-  for (const Annotation& annotation : data.annotations_) {
-    ++data.annotation_begin_[static_cast<size_t>(annotation.image_index) + 1];
-  }
-  std::partial_sum(
-      data.annotation_begin_.begin(), data.annotation_begin_.end(), data.annotation_begin_.begin());
-  std::vector<uint32_t> next(data.annotation_begin_);
-  std::vector<Annotation> grouped(data.annotations_.size());
-  for (const Annotation& annotation : data.annotations_) {
-    grouped[next[static_cast<size_t>(annotation.image_index)]++] = annotation;
-  }
-  data.annotations_ = std::move(grouped);
-  CocoDataset finished = std::move(dataset_);
-  dataset_ = CocoDataset();
-  category_ids_.clear();
-  annotation_ids_.clear();
-  name_ends_.clear();
+  std::ranges::sort(categories_, {}, &Category::id);
+  group_by_image();
+  sort_image_ids();
+  const CocoArrays arrays = storage_->arrays();
+  CocoDataset finished(arrays, std::move(categories_), std::move(storage_));
+  finished.issues_ = std::move(issues_);
+  finished.issue_count_ = issue_count_;
+  CocoBuilder empty(std::move(sink_));
+  empty.note_issues_ = note_issues_;
+  *this = std::move(empty);
   return finished;
 }
 

@@ -5,14 +5,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "dataset/coco.h"
+#include "dataset/id_table.h"
 
 namespace atl::dataset {
 
@@ -39,6 +39,33 @@ struct AnnotationRecord {
   Rle rle;                              // kRle
 };
 
+// The same with its polygons or mask packed already: those from first_part on of a PackedShapes.
+struct PackedAnnotation {
+  int64_t id = 0;
+  int64_t image_id = 0;
+  int64_t category_id = 0;
+  std::array<double, 4> box = {};
+  double area = 0;
+  bool has_box = false;
+  bool has_area = false;
+  bool crowd = false;
+  SegmentationKind kind = SegmentationKind::kNone;
+  uint32_t first_part = 0;
+  uint32_t part_count = 0;
+};
+
+// The arrays of a dataset that lies in memory.
+struct CocoStorage {
+  std::vector<ImageRow> images;
+  std::vector<char> names;
+  std::vector<ImageIdRow> image_ids;
+  std::vector<Annotation> annotations;
+  std::vector<uint32_t> annotation_ends;
+  PackedShapes shapes;
+
+  CocoArrays arrays() const;
+};
+
 class CocoBuilder {
  public:
   // Called with each problem: "annotation 17" and what is wrong with it. If it returns an error,
@@ -51,8 +78,12 @@ class CocoBuilder {
   explicit CocoBuilder(CocoDataset::Mode mode = CocoDataset::Mode::kStrict);
 
   Result<void> add_category(Category category);
-  Result<void> add_image(const ImageRecord& image);
+  Result<void> add_image(int64_t id, int64_t width, int64_t height, std::string_view file_name);
+  Result<void> add_image(const ImageRecord& image) {
+    return add_image(image.id, image.width, image.height, image.file_name);
+  }
   Result<void> add_annotation(const AnnotationRecord& annotation);
+  Result<void> add_annotation(const PackedAnnotation& annotation, const PackedShapes& shapes);
   // Hands a problem that the caller found to the sink.
   Result<void> report(std::string_view record, const Error& problem);
 
@@ -60,19 +91,31 @@ class CocoBuilder {
   CocoDataset finish();
 
  private:
-  Result<void> check_annotation(const AnnotationRecord& record) const;
-  // Checks the polygons one by one and packs the good ones.
-  Result<void> pack_polygons(const AnnotationRecord& record, Annotation& annotation);
-  Result<void> pack_segmentation(const AnnotationRecord& record, Annotation& annotation);
-  // Forgets the polygons and masks packed for an annotation that is then left out.
-  void unpack(const Annotation& annotation);
+  // The index of its image.
+  Result<uint32_t> check_annotation(const PackedAnnotation& record,
+                                    const PackedShapes& shapes) const;
+  // Checks the polygons one by one and copies the good ones.
+  Result<void> copy_polygons(const PackedAnnotation& record,
+                             const PackedShapes& shapes,
+                             Annotation& annotation);
+  Result<void> copy_segmentation(const PackedAnnotation& record,
+                                 const PackedShapes& shapes,
+                                 Annotation& annotation);
+  // Fills in the box and the area that the record lacks.
+  void complete(const PackedAnnotation& record, Annotation& annotation) const;
+  void group_by_image();
+  void sort_image_ids();
 
-  CocoDataset dataset_;
+  std::shared_ptr<CocoStorage> storage_ = std::make_shared<CocoStorage>();
+  std::vector<Category> categories_;
+  std::vector<std::string> issues_;
+  size_t issue_count_ = 0;
   ProblemSink sink_;
   bool note_issues_ = false;
-  std::unordered_set<int64_t> category_ids_;
-  std::unordered_set<int64_t> annotation_ids_;
-  std::vector<size_t> name_ends_;  // of the images' names in names_
+  IdTable image_index_;
+  IdTable category_ids_;
+  IdTable annotation_ids_;
+  PackedShapes scratch_;  // the shapes of one record
 };
 
 // Reads a whole COCO JSON into the builder. Errors (kInvalidInput): malformed JSON, with the byte

@@ -162,7 +162,7 @@ void append_string(std::string& out, std::string_view text) {
 
 void append_segmentation(std::string& out, const CocoDataset& data, const Annotation& annotation) {
   if (annotation.kind == SegmentationKind::kRle) {
-    const Rle& rle = data.rle(annotation.first_part);
+    const Rle rle = data.rle(annotation.first_part);
     fmt::format_to(std::back_inserter(out), R"({{"size":[{},{}],"counts":)", rle.height, rle.width);
     if (annotation.crowd) {
       fmt::format_to(std::back_inserter(out), "[{}]", fmt::join(rle.counts, ","));

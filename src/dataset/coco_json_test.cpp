@@ -1,6 +1,9 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -344,6 +347,35 @@ TEST(CocoJson, no_cut_or_flipped_byte_gets_past_the_checks) {
     for (const Annotation& annotation : data->annotations()) {
       const Image& image = data->images()[static_cast<size_t>(annotation.image_index)];
       EXPECT_EQ(data->mask_of(annotation).width, static_cast<uint32_t>(image.width));
+    }
+  }
+}
+
+// The narrow types and the wide one, told apart by what a text can hold: every number comes back to
+// the last bit.
+TEST(CocoJson, coordinates_come_back_to_the_last_bit_whatever_their_form) {
+  const std::vector<std::vector<const char*>> polygons = {
+      {"0", "0.01", "655.35", "12.5", "7", "100.10"},
+      {"0", "655.36", "-0.01", "10485.76", "-10485.76", "3"},
+      {"1", "2", "3", "4", "5", "-0.0"},
+      {"1.005", "2", "3", "4", "5", "6"},
+      {"0.1000000000000000055511151231257827", "0.30000000000000004", "3", "4", "5", "6"},
+      {"1e-300", "5e-324", "2097152", "-2097152", "4", "1E2"}};
+  for (const auto& polygon : polygons) {
+    json document = sample();
+    document["annotations"][1]["segmentation"] = {{"HERE"}};
+    std::string text = document.dump();
+    text.replace(text.find("\"HERE\""), 6, fmt::format("{}", fmt::join(polygon, ",")));
+    const auto data = CocoDataset::parse(text, "test.json");
+    ASSERT_TRUE(data) << data.error().to_string();
+    const Polygon read = data->polygon(0);
+    std::vector<double> all;
+    read.append_to(all);
+    ASSERT_EQ(all.size(), polygon.size());
+    for (size_t i = 0; i < polygon.size(); ++i) {
+      const auto expected = std::bit_cast<uint64_t>(std::strtod(polygon[i], nullptr));
+      EXPECT_EQ(std::bit_cast<uint64_t>(read[i]), expected) << polygon[i];
+      EXPECT_EQ(std::bit_cast<uint64_t>(all[i]), expected) << polygon[i];
     }
   }
 }

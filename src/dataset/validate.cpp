@@ -74,7 +74,7 @@ class Validator {
 
   void check_names() {
     std::unordered_map<std::string_view, int64_t> seen;
-    for (const Image& image : dataset_.images()) {
+    for (const Image image : dataset_.images()) {
       const auto [first, is_new] = seen.emplace(image.file_name, image.id);
       if (is_new) continue;
       add(report_.findings,
@@ -188,7 +188,7 @@ class Validator {
 
   void check_categories() {
     for (const Category& category : dataset_.categories()) {
-      const auto& all = dataset_.annotations();
+      const auto all = dataset_.annotations();
       if (std::any_of(all.begin(), all.end(), [&](const Annotation& annotation) {
             return annotation.category_id == category.id;
           })) {

@@ -139,7 +139,7 @@ class ObjectChecker {
   }
 
   const CocoDataset& dataset_;
-  const Image& image_;
+  const Image image_;
   const std::string& file_;
   std::vector<Problem> found_;
 };

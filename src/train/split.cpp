@@ -35,7 +35,7 @@ Result<dataset::CocoDataset> first_images(const dataset::CocoDataset& all,
   dataset::CocoBuilder builder;
   for (const auto& category : categories) ATOLL_TRY(builder.add_category(category));
   const auto images = all.images().first(std::min(all.images().size(), static_cast<size_t>(count)));
-  for (const auto& image : images) {
+  for (const auto image : images) {
     ATOLL_TRY(
         builder.add_image({image.id, image.width, image.height, std::string(image.file_name)}));
   }
@@ -52,7 +52,7 @@ Result<dataset::CocoDataset> first_images(const dataset::CocoDataset& all,
       if (source.kind == dataset::SegmentationKind::kPolygons) {
         for (uint32_t part = 0; part < source.part_count; ++part) {
           const auto polygon = all.polygon(source.first_part + part);
-          record.coordinates.insert(record.coordinates.end(), polygon.begin(), polygon.end());
+          polygon.append_to(record.coordinates);
           record.polygon_lengths.push_back(polygon.size());
         }
       }
@@ -69,7 +69,7 @@ Result<std::string> image_prefix(storage::ObjectStore& store,
   if (!options.images.empty()) return as_prefix(options.images);
   if (options.annotations.empty()) return location.image_prefix;
   std::vector<std::string> names;
-  for (const auto& image : dataset.images()) {
+  for (const auto image : dataset.images()) {
     if (names.size() == kProbedNames) break;
     names.emplace_back(image.file_name);
   }
