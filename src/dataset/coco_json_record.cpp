@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "dataset/json_number.h"
+
 namespace atl::dataset {
 namespace {
 
@@ -45,10 +47,12 @@ Result<int64_t> integer(ondemand::value value, std::string_view key) {
   return number;
 }
 
+// simdjson says what is a number, json_number what it is exactly.
 Result<double> real(ondemand::value value, std::string_view key) {
+  const std::string_view token = value.raw_json_token();
   double number = 0;
   if (const auto code = value.get_double().get(number)) return wrong(code, value, key, "a number");
-  return number;
+  return json_number(token).value_or(number);
 }
 
 Result<std::string> text(ondemand::value value, std::string_view key) {
