@@ -6,7 +6,8 @@
 #   atoll_room(model TORCH ROOMS ops)         a room that includes torch
 #   ... LIBRARIES PkgConfig::JPEG             third-party libraries
 #
-# Every room may use base and trace. x_test.cpp beside x.cpp goes into the test program.
+# Every room may use base and trace. x_test.cpp beside x.cpp goes into the test program, x_kernel.cpp
+# is compiled for several instruction sets (cmake/Kernels.cmake).
 
 function(atoll_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "ROOMS;LIBRARIES;TEST_ROOMS" ${ARGN})
@@ -14,6 +15,9 @@ function(atoll_room name)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  set(kernels ${sources})
+  list(FILTER kernels INCLUDE REGEX "_kernel\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_kernel\\.cpp$")
   if(NOT sources)
     return()
   endif()
@@ -29,6 +33,7 @@ function(atoll_room name)
   list(TRANSFORM rooms PREPEND atoll_)
 
   add_library(atoll_${name} STATIC ${sources})
+  atoll_kernels(atoll_${name} ${kernels})
   target_include_directories(atoll_${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(atoll_${name} PRIVATE atoll_options PUBLIC ${rooms} ${ROOM_LIBRARIES}
                         fmt::fmt tl::expected Threads::Threads)

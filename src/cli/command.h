@@ -73,4 +73,7 @@ void add_data(CLI::App& app, CommandContext& context);
 void add_data_convert(CLI::App& data, CommandContext& context);
 void add_data_preview(CLI::App& data, CommandContext& context);
 
+// Those below `atoll data` that have files of their own.
+void add_data_index(CLI::App& data, CommandContext& context);
+
 }  // namespace atl::cli

@@ -1,4 +1,4 @@
-// atoll data: what a dataset holds (stats) and what is wrong with it (validate).
+// atoll data: what a dataset holds (stats), what is wrong with it (validate), and its index.
 #include <fmt/format.h>
 
 #include <limits>
@@ -7,10 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/parallel.h"
+#include "cli/cache_folder.h"
 #include "cli/command.h"
+#include "cli/data_splits.h"
 #include "cli/image_progress.h"
 #include "cli/tfrecord_splits.h"
 #include "dataset/coco.h"
+#include "dataset/index.h"
 #include "dataset/layout.h"
 #include "dataset/stats.h"
 #include "dataset/tfrecord_shards.h"
@@ -63,23 +66,6 @@ struct DataOptions {
   int threads = 0;
 };
 
-// The splits to look at: what the user names, or what is there. A file that serves as both comes
-// once.
-Result<std::vector<SplitLocation>> chosen_splits(storage::ObjectStore& store,
-                                                 const DataOptions& options) {
-  if (!options.annotations.empty()) return std::vector{SplitLocation{options.annotations, "", ""}};
-  std::vector<SplitLocation> splits;
-  for (const dataset::Split split : {dataset::Split::kTrain, dataset::Split::kVal}) {
-    const auto found = ATOLL_TRY(dataset::find_annotations(store, split));
-    if (!found) continue;
-    if (splits.empty() || splits.front().annotations != found->annotations)
-      splits.push_back(*found);
-  }
-  if (!splits.empty()) return splits;
-  // Says what was looked for.
-  return tl::unexpected(dataset::find_split(store, dataset::Split::kTrain).error());
-}
-
 void show_stats(const std::string& name,
                 const dataset::CocoDataset& dataset,
                 const DataOptions& options,
@@ -102,10 +88,12 @@ TfrecordSplitOptions split_options(const DataOptions& options) {
 
 Result<void> coco_stats(const DataOptions& options, nlohmann::ordered_json& document) {
   const auto store = ATOLL_TRY(storage::open_store(options.data));
-  for (const SplitLocation& split : ATOLL_TRY(chosen_splits(*store, options))) {
-    const storage::Blob json = ATOLL_TRY(store->get(split.annotations));
-    const auto parsed = ATOLL_TRY(dataset::CocoDataset::parse(
-        json.text(), split.annotations, dataset::CocoDataset::Mode::kLenient));
+  for (const SplitLocation& split : ATOLL_TRY(chosen_splits(*store, options.annotations))) {
+    dataset::OpenAnnotationsOptions open;
+    open.cache_folder = cache_folder();
+    open.mode = dataset::CocoDataset::Mode::kLenient;
+    open.note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
+    const auto parsed = ATOLL_TRY(dataset::open_annotations(*store, split.annotations, open));
     if (parsed.issue_count() > 0) {
       fmt::print(
           stderr,
@@ -230,7 +218,7 @@ struct Validation {
 Result<void> validate_coco(Validation& validation) {
   const DataOptions& options = validation.options;
   const auto store = ATOLL_TRY(storage::open_store(options.data));
-  for (SplitLocation split : ATOLL_TRY(chosen_splits(*store, options))) {
+  for (SplitLocation split : ATOLL_TRY(chosen_splits(*store, options.annotations))) {
     if (!options.images.empty()) {
       split.image_prefix = options.images == "." ? "" : options.images;
       if (!split.image_prefix.empty() && !split.image_prefix.ends_with('/'))
@@ -312,7 +300,7 @@ void add_common_options(CLI::App* command, const std::shared_ptr<DataOptions>& o
 }  // namespace
 
 void add_data(CLI::App& app, CommandContext& context) {
-  CLI::App* data = app.add_subcommand("data", "Look a dataset over, or convert it");
+  CLI::App* data = app.add_subcommand("data", "Look a dataset over, convert or index it");
   data->require_subcommand(1);
 
   const auto stats_options = std::make_shared<DataOptions>();
@@ -338,6 +326,7 @@ void add_data(CLI::App& app, CommandContext& context) {
   context.on_run(validate, [options] { return run_validate(*options); });
   add_data_convert(*data, context);
   add_data_preview(*data, context);
+  add_data_index(*data, context);
 }
 
 }  // namespace atl::cli

@@ -183,5 +183,71 @@ TEST_F(Data, annotations_that_cannot_be_read_end_with_one_line) {
   }
 }
 
+// The index's name in a cache folder: the JSON's, a hash, the suffix.
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  if (!fs::exists(folder)) return names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+TEST_F(Data, index_writes_both_splits_beside_their_json_and_leaves_what_is_up_to_date) {
+  synth("shapes");
+  const Outcome made = run("data index --data shapes");
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.out,
+              AllOf(HasSubstr("instances_train2017.json.atoll-index: 4 images, "),
+                    HasSubstr("instances_val2017.json.atoll-index: 2 images, "),
+                    HasSubstr("written in ")));
+  const fs::path index = train_json().string() + ".atoll-index";
+  const std::string bytes = contents(index);
+  const Outcome again = run("data index --data shapes");
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("is whole and up to date: 4 images"));
+  EXPECT_EQ(contents(index), bytes);
+  fs::resize_file(index, fs::file_size(index) - 1);
+  EXPECT_EQ(run("data index --data shapes").exit_code, 0);
+  EXPECT_EQ(contents(index), bytes);
+}
+
+TEST_F(Data, stats_are_the_same_with_an_index_and_tell_of_one_that_is_stale) {
+  synth("shapes");
+  const Outcome plain = run("data stats --data shapes");
+  ASSERT_EQ(run("data index --data shapes").exit_code, 0);
+  const Outcome indexed = run("data stats --data shapes");
+  EXPECT_EQ(indexed.out, plain.out);
+  EXPECT_THAT(indexed.err, IsEmpty());
+  write(train_json(), contents(train_json()) + "\n");
+  const Outcome stale = run("data stats --data shapes");
+  EXPECT_EQ(stale.out, plain.out);
+  EXPECT_THAT(stale.err, HasSubstr("the JSON has changed"));
+}
+
+TEST_F(Data, index_goes_where_it_is_told) {
+  synth("shapes");
+  EXPECT_EQ(run("data index --data shapes --out cache").exit_code, 0);
+  EXPECT_THAT(names_in(folder_ / "cache"),
+              ::testing::UnorderedElementsAre(StartsWith("instances_train2017.json-"),
+                                              StartsWith("instances_val2017.json-")));
+  const std::string one = "--annotations annotations/instances_val2017.json --out val.atoll-index";
+  EXPECT_EQ(run("data index --data shapes " + one).exit_code, 0);
+  EXPECT_TRUE(fs::exists(folder_ / "val.atoll-index"));
+  const Outcome both = run("data index --data shapes --out one.atoll-index");
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_THAT(both.err, HasSubstr("there are two splits"));
+}
+
+TEST_F(Data, index_refuses_bad_records_with_their_ids) {
+  synth("shapes");
+  Json document = Json::parse(contents(train_json()));
+  document["annotations"][0]["category_id"] = 77;
+  write(train_json(), document.dump());
+  const Outcome outcome = run("data index --data shapes");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("category 77, which it names, is not among the categories"));
+}
+
 }  // namespace
 }  // namespace atl::cli

@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "cli/cache_folder.h"
 #include "cli/command.h"
 #include "cli/engine.h"
 #include "cli/progress_bar.h"
@@ -22,6 +23,13 @@ Result<train::RunConfig> read_config(const TrainArguments& arguments) {
   return train::parse_config(sources);
 }
 
+// What a job says goes to the bar.
+train::Console console_of(ProgressBar& bar) {
+  train::Console console = bar.console();
+  console.cache_folder = cache_folder();
+  return console;
+}
+
 class LinkedEngine : public Engine {
  public:
   Result<int> train(const TrainArguments& arguments, CommandContext& context) override {
@@ -33,7 +41,7 @@ class LinkedEngine : public Engine {
     const auto stop = context.stop();
     ProgressBar bar = ProgressBar::on_standard_streams();
     const auto result =
-        ATOLL_TRY(train::run_training(config, arguments.override_options, bar.console(), stop));
+        ATOLL_TRY(train::run_training(config, arguments.override_options, console_of(bar), stop));
     bar.finish();
     return result.stopped ? context.signal_exit_code().value_or(1) : 0;
   }
@@ -41,7 +49,7 @@ class LinkedEngine : public Engine {
   Result<int> evaluate(const train::EvaluateOptions& options, CommandContext& context) override {
     const auto stop = context.stop();
     ProgressBar bar = ProgressBar::on_standard_streams();
-    ATOLL_TRY(train::run_evaluation(options, bar.console(), stop));
+    ATOLL_TRY(train::run_evaluation(options, console_of(bar), stop));
     bar.finish();
     return 0;
   }
@@ -49,7 +57,7 @@ class LinkedEngine : public Engine {
   Result<int> predict(const train::PredictOptions& options, CommandContext& context) override {
     const auto stop = context.stop();
     ProgressBar bar = ProgressBar::on_standard_streams();
-    ATOLL_TRY(train::run_prediction(options, bar.console(), stop));
+    ATOLL_TRY(train::run_prediction(options, console_of(bar), stop));
     bar.finish();
     return 0;
   }

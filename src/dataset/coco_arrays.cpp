@@ -9,9 +9,6 @@
 namespace atl::dataset {
 namespace {
 
-// Keeps the numbers far inside int32, and below what the builder calls garbage: packed hundredths
-// need no further check.
-constexpr double kMaxHundredths = 100.0 * (int64_t{1} << 20);
 constexpr int32_t kMaxHundredths16 = std::numeric_limits<uint16_t>::max();
 
 bool same_bits(double a, double b) {
@@ -23,7 +20,7 @@ CoordinateType type_for(std::span<const double> xy) {
   auto type = CoordinateType::kHundredths16;
   for (const double value : xy) {
     const double hundredths = std::round(value * 100.0);
-    if (!(std::abs(hundredths) <= kMaxHundredths)) return CoordinateType::kFloat64;
+    if (!(std::abs(hundredths) <= kMaxHundredths32)) return CoordinateType::kFloat64;
     // By way of an integer, which knows no -0.
     const double again = static_cast<int32_t>(hundredths) / 100.0;
     if (!same_bits(again, value)) return CoordinateType::kFloat64;
@@ -58,6 +55,17 @@ void PackedShapes::add_polygon(std::span<const double> xy) {
     }
   }
   polygons.emplace_back(coordinates.size(), type);
+}
+
+void PackedShapes::add_hundredths(std::span<const uint16_t> xy) {
+  coordinates.insert(coordinates.end(), xy.begin(), xy.end());
+  polygons.emplace_back(coordinates.size(), CoordinateType::kHundredths16);
+}
+
+void PackedShapes::add_hundredths(std::span<const int32_t> xy) {
+  const auto* units = reinterpret_cast<const uint16_t*>(xy.data());
+  coordinates.insert(coordinates.end(), units, units + 2 * xy.size());
+  polygons.emplace_back(coordinates.size(), CoordinateType::kHundredths32);
 }
 
 void PackedShapes::add_mask(const Rle& rle) {

@@ -56,6 +56,9 @@ enum class CoordinateType : uint8_t {
   kFloat64,
 };
 
+// Far inside int32, and below what the builder calls garbage: hundredths need no further check.
+inline constexpr int32_t kMaxHundredths32 = 100 * (int32_t{1} << 20);
+
 // Type and end of one polygon in `coordinates`, in units of 2 bytes.
 class PolygonRow {
  public:
@@ -96,6 +99,9 @@ struct PackedShapes {
   std::vector<uint32_t> runs;
 
   void add_polygon(std::span<const double> xy);
+  // The same given as hundredths, none below 0 nor above kMaxHundredths32.
+  void add_hundredths(std::span<const uint16_t> xy);
+  void add_hundredths(std::span<const int32_t> xy);
   void add_mask(const Rle& rle);
   void clear();
 

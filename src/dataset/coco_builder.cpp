@@ -7,6 +7,8 @@
 #include <limits>
 #include <numeric>
 
+#include "dataset/coco_json_batch.h"
+
 namespace atl::dataset {
 namespace {
 
@@ -75,10 +77,20 @@ Result<void> CocoBuilder::report(std::string_view record, const Error& problem) 
   return {};
 }
 
+void CocoBuilder::reserve(size_t annotations,
+                          size_t polygons,
+                          size_t coordinate_units,
+                          size_t runs) {
+  storage_->annotations.reserve(annotations);
+  storage_->shapes.polygons.reserve(polygons);
+  storage_->shapes.coordinates.reserve(coordinate_units);
+  storage_->shapes.runs.reserve(runs);
+}
+
 Result<void> CocoBuilder::add_category(Category category) {
   const std::string record = fmt::format("category {}", category.id);
   if (category.name.empty()) return report(record, bad("'name' is empty").value());
-  if (!category_ids_.insert(category.id, 0)) {
+  if (!category_ids_.insert(category.id)) {
     return report(record, bad("the id appears twice").value());
   }
   categories_.push_back(std::move(category));
@@ -236,33 +248,14 @@ Result<void> CocoBuilder::add_annotation(const PackedAnnotation& record,
     return report(name_of(record), bad("none of its polygons can be used").value());
   }
   complete(record, annotation);
-  annotation_ids_.insert(record.id, 0);
+  annotation_ids_.insert(record.id);
   storage_->annotations.push_back(annotation);
   return {};
 }
 
 Result<void> CocoBuilder::add_annotation(const AnnotationRecord& record) {
   scratch_.clear();
-  PackedAnnotation packed{.id = record.id,
-                          .image_id = record.image_id,
-                          .category_id = record.category_id,
-                          .box = record.box.value_or(std::array<double, 4>{}),
-                          .area = record.area.value_or(0),
-                          .has_box = record.box.has_value(),
-                          .has_area = record.area.has_value(),
-                          .crowd = record.crowd,
-                          .kind = record.kind};
-  if (record.kind == SegmentationKind::kPolygons) {
-    std::span<const double> rest = record.coordinates;
-    for (const size_t length : record.polygon_lengths) {
-      scratch_.add_polygon(rest.first(length));
-      rest = rest.subspan(length);
-    }
-    packed.part_count = static_cast<uint32_t>(record.polygon_lengths.size());
-  } else if (record.kind == SegmentationKind::kRle) {
-    scratch_.add_mask(record.rle);
-    packed.part_count = 1;
-  }
+  const PackedAnnotation packed = pack(record, scratch_);
   return add_annotation(packed, scratch_);
 }
 

@@ -84,6 +84,8 @@ class CocoBuilder {
   }
   Result<void> add_annotation(const AnnotationRecord& annotation);
   Result<void> add_annotation(const PackedAnnotation& annotation, const PackedShapes& shapes);
+  // Room for so much in all, so that growing does not copy.
+  void reserve(size_t annotations, size_t polygons, size_t coordinate_units, size_t runs);
   // Hands a problem that the caller found to the sink.
   Result<void> report(std::string_view record, const Error& problem);
 
@@ -113,15 +115,31 @@ class CocoBuilder {
   ProblemSink sink_;
   bool note_issues_ = false;
   IdTable image_index_;
-  IdTable category_ids_;
-  IdTable annotation_ids_;
+  IdSet category_ids_;
+  IdSet annotation_ids_;
   PackedShapes scratch_;  // the shapes of one record
+};
+
+struct NumberKernel;
+
+struct JsonOptions {
+  int threads = 0;  // 0: one for each processor
+  // A thread takes so much of the text at a time; 0: what suits the text's size.
+  size_t piece_bytes = 0;
+  // Called now and then, from any thread.
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
+  // For tests: how numbers are read; nullptr: the best way for this processor.
+  const NumberKernel* kernel = nullptr;
+  // For tests: every record by way of simdjson, one after the other.
+  bool plain = false;
 };
 
 // Reads a whole COCO JSON into the builder. Errors (kInvalidInput): malformed JSON, with the byte
 // offset; a missing section; what the builder's sink returns. Context (the file's name) is the
 // caller's.
-Result<void> read_coco_json(std::string_view text, CocoBuilder& builder);
+Result<void> read_coco_json(std::string_view text,
+                            CocoBuilder& builder,
+                            const JsonOptions& options = {});
 
 // The first file names of the JSON, without reading the rest of it.
 Result<std::vector<std::string>> first_file_names(std::string_view text, size_t count);

@@ -1,12 +1,16 @@
-// COCO JSON in and out. The file's outer structure (an object of lists of records) is walked by
-// JsonCursor, each record goes through simdjson. Sections come in any order: annotations that stand
-// before the images or the categories are skipped and read in a second pass over their part of the
-// file.
+// COCO JSON in. The file's outer structure (an object of lists of records) is walked by JsonCursor.
+// The two long lists are read in pieces on several threads (coco_json_batch.h), then handed to the
+// builder in order. Where such a list is malformed, it is walked again record by record with
+// simdjson: that way is exact about the first error and its byte.
+//
+// Sections come in any order: annotations that stand before the images or the categories (in COCO's
+// own files the categories come last) wait for them.
 #include <fmt/format.h>
 
-#include <iterator>
+#include <array>
 
 #include "dataset/coco_builder.h"
+#include "dataset/coco_json_batch.h"
 #include "dataset/coco_json_cursor.h"
 #include "dataset/coco_json_record.h"
 
@@ -47,7 +51,8 @@ Result<void> for_each_section(JsonCursor& cursor, Visit&& visit) {
 
 class CocoReader {
  public:
-  CocoReader(std::string_view text, CocoBuilder& builder) : text_(text), builder_(builder) {}
+  CocoReader(std::string_view text, CocoBuilder& builder, const JsonOptions& options)
+      : text_(text), builder_(builder), options_(options) {}
 
   Result<void> read() {
     JsonCursor cursor(text_);
@@ -66,6 +71,7 @@ class CocoReader {
                     "a COCO file has the lists images, annotations and categories");
       }
     }
+    if (waiting_) return add_all(std::move(*waiting_));
     if (!postponed_) return {};
     JsonCursor again(text_, *postponed_);
     return annotations(again);
@@ -75,6 +81,7 @@ class CocoReader {
   Result<void> section(JsonCursor& cursor, std::string_view key) {
     if (key == "images") {
       ATOLL_TRY(first_time(has_images_, cursor, key));
+      if (auto list = read_quickly(cursor, read_images)) return add_all(std::move(*list));
       return images(cursor);
     }
     if (key == "categories") {
@@ -83,10 +90,59 @@ class CocoReader {
     }
     if (key == "annotations") {
       ATOLL_TRY(first_time(has_annotations_, cursor, key));
-      if (has_images_ && has_categories_) return annotations(cursor);
+      const bool in_order = has_images_ && has_categories_;
+      if (auto list = read_quickly(cursor, read_annotations)) {
+        if (in_order) return add_all(std::move(*list));
+        waiting_ = std::move(list);
+        return {};
+      }
+      if (in_order) return annotations(cursor);
       postponed_ = cursor.offset();
     }
     ATOLL_TRY(cursor.skip_value());
+    return {};
+  }
+
+  // Moves the cursor behind the list if it could be read.
+  template <typename List>
+  List read_quickly(JsonCursor& cursor,
+                    List (*read)(std::string_view, size_t, const JsonOptions&)) {
+    if (options_.plain || cursor.peek() != '[') return std::nullopt;
+    auto list = read(text_, cursor.offset() + 1, options_);
+    if (list) cursor = JsonCursor(text_, list->end);
+    return list;
+  }
+
+  Result<void> add(const ScannedImage& image, const PackedShapes&) {
+    return builder_.add_image(image.id, image.width, image.height, image.file_name);
+  }
+  Result<void> add(const PackedAnnotation& annotation, const PackedShapes& shapes) {
+    return builder_.add_annotation(annotation, shapes);
+  }
+  void reserve(const RecordList<ScannedImage>&) {}
+  void reserve(const RecordList<PackedAnnotation>& list) {
+    std::array<size_t, 4> sizes{};
+    for (const auto& batch : list.batches) {
+      sizes[0] += batch.records.size();
+      sizes[1] += batch.shapes.polygons.size();
+      sizes[2] += batch.shapes.coordinates.size();
+      sizes[3] += batch.shapes.runs.size();
+    }
+    builder_.reserve(sizes[0], sizes[1], sizes[2], sizes[3]);
+  }
+  template <typename Record>
+  Result<void> add_all(RecordList<Record> list) {
+    reserve(list);
+    for (RecordBatch<Record>& batch : list.batches) {
+      auto problem = batch.problems.begin();
+      for (size_t i = 0; i <= batch.records.size(); ++i) {
+        for (; problem != batch.problems.end() && problem->before == i; ++problem) {
+          ATOLL_TRY(builder_.report(problem->record, problem->error));
+        }
+        if (i < batch.records.size()) ATOLL_TRY(add(batch.records[i], batch.shapes));
+      }
+      batch = {};  // its memory is needed by the dataset
+    }
     return {};
   }
 
@@ -130,62 +186,26 @@ class CocoReader {
           offset + records_.failure_byte(),
           fmt::format("in the {} that begins at byte {}: {}", kind, offset, error.message));
     }
-    const auto id = records_.id(json);
-    const std::string name =
-        id ? fmt::format("{} {}", kind, *id) : fmt::format("the {} at byte {}", kind, offset);
-    return builder_.report(name, error);
+    return builder_.report(record_name(kind, records_.id(json), offset), error);
   }
 
   std::string_view text_;
   CocoBuilder& builder_;
+  const JsonOptions& options_;
   RecordParser records_;
   bool has_images_ = false;
   bool has_categories_ = false;
   bool has_annotations_ = false;
+  std::optional<RecordList<PackedAnnotation>> waiting_;
   std::optional<size_t> postponed_;  // where the annotations' list begins
 };
 
-void append_string(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
-void append_segmentation(std::string& out, const CocoDataset& data, const Annotation& annotation) {
-  if (annotation.kind == SegmentationKind::kRle) {
-    const Rle rle = data.rle(annotation.first_part);
-    fmt::format_to(std::back_inserter(out), R"({{"size":[{},{}],"counts":)", rle.height, rle.width);
-    if (annotation.crowd) {
-      fmt::format_to(std::back_inserter(out), "[{}]", fmt::join(rle.counts, ","));
-    } else {
-      append_string(out, rle_to_string(rle));
-    }
-    out += '}';
-    return;
-  }
-  out += '[';
-  for (uint32_t part = 0; part < annotation.part_count; ++part) {
-    fmt::format_to(std::back_inserter(out),
-                   "{}[{}]",
-                   part == 0 ? "" : ",",
-                   fmt::join(data.polygon(annotation.first_part + part), ","));
-  }
-  out += ']';
-}
-
 }  // namespace
 
-Result<void> read_coco_json(std::string_view text, CocoBuilder& builder) {
-  return CocoReader(text, builder).read();
+Result<void> read_coco_json(std::string_view text,
+                            CocoBuilder& builder,
+                            const JsonOptions& options) {
+  return CocoReader(text, builder, options).read();
 }
 
 Result<std::vector<std::string>> first_file_names(std::string_view text, size_t count) {
@@ -210,52 +230,6 @@ Result<std::vector<std::string>> first_file_names(std::string_view text, size_t 
     return tl::unexpected(walked.error());
   }
   return names;
-}
-
-std::string to_json(const CocoDataset& dataset) {
-  std::string out = R"({"info":{"description":"written by atoll"},"licenses":[],"categories":[)";
-  const char* comma = "";
-  for (const Category& category : dataset.categories()) {
-    fmt::format_to(std::back_inserter(out), R"({}{{"id":{},"name":)", comma, category.id);
-    append_string(out, category.name);
-    out += R"(,"supercategory":)";
-    append_string(out, category.supercategory);
-    out += '}';
-    comma = ",\n";
-  }
-  out += "],\n\"images\":[";
-  comma = "";
-  for (const Image& image : dataset.images()) {
-    fmt::format_to(std::back_inserter(out),
-                   R"({}{{"id":{},"width":{},"height":{},"file_name":)",
-                   comma,
-                   image.id,
-                   image.width,
-                   image.height);
-    append_string(out, image.file_name);
-    out += '}';
-    comma = ",\n";
-  }
-  out += "],\n\"annotations\":[";
-  comma = "";
-  for (const Annotation& annotation : dataset.annotations()) {
-    const int64_t image_id = dataset.images()[static_cast<size_t>(annotation.image_index)].id;
-    fmt::format_to(
-        std::back_inserter(out),
-        R"({}{{"id":{},"image_id":{},"category_id":{},"iscrowd":{},"area":{},"bbox":[{}],"segmentation":)",
-        comma,
-        annotation.id,
-        image_id,
-        annotation.category_id,
-        annotation.crowd ? 1 : 0,
-        annotation.area,
-        fmt::join(annotation.box, ","));
-    append_segmentation(out, dataset, annotation);
-    out += '}';
-    comma = ",\n";
-  }
-  out += "]}\n";
-  return out;
 }
 
 }  // namespace atl::dataset

@@ -1,63 +1,69 @@
-// A set of ids with a number for each, in one array: of a million ids every lookup is one miss of
-// the cache, where a node-based map has two or three.
+// Sets of ids, for the millions of lookups when a dataset is built. Ids are mostly small, so they
+// are places in an array; whatever is large or negative (COCO's crowds have ids like 900100000001)
+// goes into a map.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
-
-#include "base/keyed_random.h"
 
 namespace atl::dataset {
 
+// Ids with a number for each.
 class IdTable {
  public:
-  // Room for so many without growing.
-  void reserve(size_t count) {
-    size_t slots = 16;
-    while (slots < 2 * count) slots *= 2;
-    if (slots > slots_.size()) grow(slots);
-  }
-  // False: the id was there already, and keeps its value.
+  // False: the id was there already, and keeps its value. `value` is below 2^32 - 1.
   bool insert(int64_t id, uint32_t value) {
-    if (2 * (size_ + 1) > slots_.size()) grow(slots_.empty() ? 16 : 2 * slots_.size());
-    Slot& slot = slots_[slot_of(id)];
-    if (slot.used) return false;
-    slot = {id, value, true};
-    ++size_;
+    if (!is_small(id)) return large_.emplace(id, value).second;
+    const auto place = static_cast<size_t>(id);
+    if (place >= small_.size()) small_.resize(2 * place + 1);
+    if (small_[place] != 0) return false;
+    small_[place] = value + 1;
     return true;
   }
   std::optional<uint32_t> find(int64_t id) const {
-    if (slots_.empty()) return std::nullopt;
-    const Slot& slot = slots_[slot_of(id)];
-    return slot.used ? std::optional(slot.value) : std::nullopt;
+    if (is_small(id)) {
+      const auto place = static_cast<size_t>(id);
+      if (place >= small_.size() || small_[place] == 0) return std::nullopt;
+      return small_[place] - 1;
+    }
+    const auto found = large_.find(id);
+    return found == large_.end() ? std::nullopt : std::optional(found->second);
   }
   bool contains(int64_t id) const { return find(id).has_value(); }
 
  private:
-  struct Slot {
-    int64_t id = 0;
-    uint32_t value = 0;
-    bool used = false;
-  };
+  static bool is_small(int64_t id) { return id >= 0 && id < (int64_t{1} << 22); }
 
-  // Where the id is, or would be.
-  size_t slot_of(int64_t id) const {
-    const size_t mask = slots_.size() - 1;
-    size_t slot = mix64(static_cast<uint64_t>(id)) & mask;
-    while (slots_[slot].used && slots_[slot].id != id) slot = (slot + 1) & mask;
-    return slot;
+  std::vector<uint32_t> small_;  // value + 1; 0: not there
+  std::unordered_map<int64_t, uint32_t> large_;
+};
+
+class IdSet {
+ public:
+  // False: it was there already.
+  bool insert(int64_t id) {
+    if (!is_small(id)) return large_.insert(id).second;
+    const auto place = static_cast<size_t>(id) / 64;
+    if (place >= small_.size()) small_.resize(2 * place + 1);
+    const uint64_t bit = uint64_t{1} << (id % 64);
+    const bool is_new = (small_[place] & bit) == 0;
+    small_[place] |= bit;
+    return is_new;
   }
-  void grow(size_t slots) {
-    std::vector<Slot> old(slots);
-    old.swap(slots_);
-    for (const Slot& slot : old) {
-      if (slot.used) slots_[slot_of(slot.id)] = slot;
-    }
+  bool contains(int64_t id) const {
+    if (!is_small(id)) return large_.contains(id);
+    const auto place = static_cast<size_t>(id) / 64;
+    return place < small_.size() && (small_[place] >> (id % 64) & 1) != 0;
   }
 
-  std::vector<Slot> slots_;
-  size_t size_ = 0;
+ private:
+  static bool is_small(int64_t id) { return id >= 0 && id < (int64_t{1} << 26); }
+
+  std::vector<uint64_t> small_;  // a bit for each id
+  std::unordered_set<int64_t> large_;
 };
 
 }  // namespace atl::dataset

@@ -20,12 +20,12 @@ RleWindow window_of(const Placement& placement) {
           static_cast<uint32_t>(placement.window.height)};
 }
 
-Rle rasterise(std::span<const double> xy, const Placement& placement) {
+// Scales `xy` in place.
+Rle rasterise(std::span<double> xy, const Placement& placement) {
   const double scale_x = static_cast<double>(placement.scaled.width) / placement.original.width;
   const double scale_y = static_cast<double>(placement.scaled.height) / placement.original.height;
-  std::vector<double> scaled(xy.begin(), xy.end());
-  for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= i % 2 == 0 ? scale_x : scale_y;
-  return rle_from_polygon(scaled,
+  for (size_t i = 0; i < xy.size(); ++i) xy[i] *= i % 2 == 0 ? scale_x : scale_y;
+  return rle_from_polygon(xy,
                           static_cast<uint32_t>(placement.scaled.height),
                           static_cast<uint32_t>(placement.scaled.width),
                           window_of(placement));
@@ -43,8 +43,11 @@ Rle place_unmirrored(const CocoDataset& dataset,
     case SegmentationKind::kPolygons: {
       std::vector<Rle> parts;
       parts.reserve(annotation.part_count);
+      std::vector<double> xy;
       for (uint32_t part = 0; part < annotation.part_count; ++part) {
-        parts.push_back(rasterise(dataset.polygon(annotation.first_part + part), placement));
+        xy.clear();
+        dataset.polygon(annotation.first_part + part).append_to(xy);
+        parts.push_back(rasterise(xy, placement));
       }
       return parts.size() == 1 ? std::move(parts.front()) : rle_merge(parts);
     }
@@ -52,7 +55,7 @@ Rle place_unmirrored(const CocoDataset& dataset,
       break;
   }
   const auto [x, y, w, h] = annotation.box;
-  const std::array<double, 8> corners = {x, y, x, y + h, x + w, y + h, x + w, y};
+  std::array<double, 8> corners = {x, y, x, y + h, x + w, y + h, x + w, y};
   return rasterise(corners, placement);
 }
 

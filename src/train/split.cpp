@@ -9,6 +9,7 @@
 
 #include "base/parallel.h"
 #include "dataset/coco_builder.h"
+#include "dataset/index.h"
 #include "dataset/tfrecord_dataset.h"
 #include "dataset/tfrecord_shards.h"
 
@@ -110,9 +111,11 @@ Result<void> read_annotations(const SplitOptions& options, Split& split) {
   const auto location = ATOLL_TRY(locate(*split.store, options));
   split.annotations = location.annotations;
   split.note = location.note;
-  const auto blob =
-      ATOLL_TRY_CONTEXT(split.store->get(location.annotations), "reading annotations");
-  split.dataset = ATOLL_TRY(dataset::CocoDataset::parse(blob.text(), split.name()));
+  dataset::OpenAnnotationsOptions open;
+  open.cache_folder = options.console.cache_folder;
+  open.threads = options.threads;
+  open.note = options.console.line;
+  split.dataset = ATOLL_TRY(dataset::open_annotations(*split.store, location.annotations, open));
   split.image_prefix = ATOLL_TRY(image_prefix(*split.store, options, location, split.dataset));
   return {};
 }

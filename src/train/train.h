@@ -28,6 +28,8 @@ struct Progress {
 struct Console {
   std::function<void(const std::string& line)> line;  // one line for people
   std::function<void(const Progress&)> progress;
+  // Where indexes of large annotations may be kept (dataset/index.h); "": nowhere.
+  std::string cache_folder;
 };
 
 struct TrainResult {
