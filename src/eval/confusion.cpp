@@ -118,7 +118,7 @@ class ImageConfusion {
   }
 
   const CocoDataset& dataset_;
-  const dataset::Image& image_;
+  const dataset::Image image_;
   IouKind kind_;
   std::vector<const Annotation*> truths_;
   std::vector<uint8_t> crowd_;
