@@ -50,6 +50,8 @@ function(atoll_room name)
                           GTest::gmock GTest::gtest_main)
     if(ROOM_TORCH)
       atoll_use_torch_pch(${name}_test)
+    else()
+      target_link_libraries(${name}_test PRIVATE atoll_quick_compile)
     endif()
     target_compile_definitions(${name}_test PRIVATE
       ATOLL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATOLL_BINARY_DIR="${CMAKE_BINARY_DIR}")
