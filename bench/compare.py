@@ -1,8 +1,9 @@
 """`./run bench step` and `./run bench inference`: Atoll against torchvision, same work, same run.
 
 Makes the inputs and the weights, starts both programs, and lets them work in turn, A B A B, so that both
-see the same machine. One JSON line: medians, the median of the pairs' ratios with its range, peak memory, and the first
-run's result on both sides (total loss, or the number of mask pixels), which must be alike.
+see the same machine. One JSON line a case: medians, the median of the pairs' ratios with its range, peak memory and its
+ratio, and the first run's result on both sides. Detections and their mask pixels must agree to ALIKE, or the program
+ends with 1; the total loss is alike only, because torchvision draws its samples and Atoll keys them.
 """
 
 import argparse
@@ -18,7 +19,12 @@ from safetensors.torch import save_file
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "reference"))
+from lifelike_weights import make_lifelike  # noqa: E402
+from torchvision.models.detection.image_list import ImageList  # noqa: E402
 from torchvision_model import build_torchvision_model  # noqa: E402
+
+# By rounding, one of two boxes with nearly the same score may suppress the other on one side only.
+ALIKE = 0.01
 
 # name -> preset, image sizes (height, width), objects an image, overrides of the configuration
 CASES = {
@@ -46,6 +52,16 @@ def picture(generator, height, width, objects, num_classes):
     return image, np.float32(boxes), np.int64(labels), np.stack(masks).astype(np.uint8)
 
 
+def image_list(pictures, config):
+    """Pictures (H, W, 3) uint8 whose padded sides are multiples of 32, as torchvision's transform would batch them."""
+    mean, std = (torch.tensor(config[key]) * 255 for key in ("image_mean", "image_std"))
+    sizes = [tuple(picture.shape[:2]) for picture in pictures]
+    pixels = torch.zeros(len(sizes), max(h for h, _ in sizes), max(w for _, w in sizes), 3)
+    for pixel, picture, (height, width) in zip(pixels, pictures, sizes):
+        pixel[:height, :width] = (picture - mean) * (1 / std)
+    return ImageList(pixels.permute(0, 3, 1, 2), sizes)
+
+
 def prepare(case, folder, bench_program):
     preset, sizes, objects, overrides = CASES[case]
     config = json.loads(
@@ -63,6 +79,9 @@ def prepare(case, folder, bench_program):
     save_file(tensors, folder / "inputs.safetensors")
     torch.manual_seed(1)
     model = build_torchvision_model(config)
+    if case == "r50_fpn":  # else it would detect nothing; tiny's few classes do without
+        pictures = [tensors[f"{i}.image"] for i in range(len(sizes))]
+        make_lifelike(model, image_list(pictures, config))
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
 
 
@@ -111,6 +130,7 @@ def main():
                 for name, answer in answers.items():
                     seconds[name].append(answer["seconds"])
         ratios = [a / b for a, b in zip(seconds["atoll"], seconds["torchvision"])]
+        peaks = [worker.ask("memory")["peak_bytes"] / 2**20 for worker in (atoll, peer)]
         print(
             json.dumps(
                 {
@@ -122,13 +142,20 @@ def main():
                     "torchvision_s": round(statistics.median(seconds["torchvision"]), 4),
                     "ratio": round(statistics.median(ratios), 3),
                     "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
-                    "atoll_peak_mib": atoll.ask("memory")["peak_bytes"] >> 20,
-                    "torchvision_peak_mib": peer.ask("memory")["peak_bytes"] >> 20,
+                    "atoll_peak_mib": round(peaks[0]),
+                    "torchvision_peak_mib": round(peaks[1]),
+                    "peak_ratio": round(peaks[0] / peaks[1], 3),
                     "first_check": first,
                 }
             ),
             flush=True,
         )
+        if options.mode == "inference" and not alike(*first.values()):
+            sys.exit(f"{case}: the two sides do not find the same")
+
+
+def alike(ours, theirs):
+    return all(theirs[key] > 0 and abs(ours[key] - theirs[key]) <= ALIKE * theirs[key] for key in theirs)
 
 
 if __name__ == "__main__":

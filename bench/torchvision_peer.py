@@ -57,14 +57,15 @@ class Bench:
     @torch.no_grad()
     def inference(self):
         self.model.eval()
-        area = 0
+        area = count = 0
         for found in self.model(self.images()):
+            count += len(found["scores"])
             # As torchvision's references/detection/coco_eval.py prepares results.
             masks = found["masks"] > 0.5
             for mask in masks:
                 bitmap = np.asfortranarray(mask[0].numpy().astype(np.uint8))
                 area += int(coco_mask.area(coco_mask.encode(bitmap)))
-        return float(area)
+        return {"detections": count, "mask_pixels": area}
 
 
 def main():

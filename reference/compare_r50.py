@@ -32,7 +32,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from keyed_random import install_samplers
-from mask_rcnn_goldens import evaluate, fill_weights, in_order, train_losses
+from lifelike_weights import make_lifelike
+from mask_rcnn_goldens import evaluate, in_order, train_losses
 from safetensors.torch import load_file, save_file
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
@@ -41,7 +42,7 @@ from torchvision_model import build_torchvision_model
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "bench"))
-from compare import picture  # noqa: E402
+from compare import image_list, picture  # noqa: E402
 
 SIZES, OBJECTS = [(320, 480), (320, 544)], 7
 RATES = {"frozen_batch_norm": 1e-3, "batch_norm": 1e-3}
@@ -65,20 +66,6 @@ LEAST_FOUND = {"proposals": 0.998, "detections": 0.99}  # not all: see ALL_OF_FE
 FARTHER_FROM_TRUTH = 2.0  # Atoll's worst gradient against that of float32 torchvision, both from float64 torchvision
 
 
-# Standard deviation of a layer's output, roughly as after training: scores that differ and do not saturate.
-SPREADS = {
-    "backbone.fpn.layer_blocks": 1.0,
-    "rpn.head.conv": 1.0,
-    "rpn.head.cls_logits": 1.5,
-    "rpn.head.bbox_pred": 0.15,
-    "roi_heads.box_head.fc": 1.0,
-    "roi_heads.box_predictor.cls_score": 2.0,
-    "roi_heads.box_predictor.bbox_pred": 0.5,
-    "roi_heads.mask_head": 1.0,
-    "roi_heads.mask_predictor": 1.5,
-}
-
-
 class Case:
     def __init__(self, options, name, **overrides):
         self.folder = Path(options.build) / "reference-data" / name
@@ -95,17 +82,15 @@ class Case:
 
     def make_inputs(self):
         generator = np.random.default_rng(1)
-        mean, std = (torch.tensor(self.config[key]) * 255 for key in ("image_mean", "image_std"))
-        pixels = torch.zeros(len(SIZES), max(h for h, _ in SIZES), max(w for _, w in SIZES), 3)
-        tensors, self.targets = {}, []
+        tensors, self.targets, pictures = {}, [], []
         for i, (height, width) in enumerate(SIZES):
             values = picture(generator, height, width, OBJECTS, self.config["num_classes"])
             image, boxes, labels, masks = (torch.from_numpy(np.ascontiguousarray(v)) for v in values)
             self.targets.append({"boxes": boxes, "labels": labels, "masks": masks})
             tensors[f"{i}.image"] = image
             tensors |= {f"{i}.{name}": value for name, value in self.targets[-1].items()}
-            pixels[i, :height, :width] = (image - mean) * (1 / std)
-        self.images = ImageList(pixels.permute(0, 3, 1, 2), SIZES)
+            pictures.append(image)
+        self.images = image_list(pictures, self.config)
         save_file(tensors, self.folder / "inputs.safetensors")
 
     def atoll(self, what, state, step=0):
@@ -154,31 +139,9 @@ def convolve_scaled(conv, scale, shift, x):
     return conv._conv_forward(x, conv.weight * scale, shift)
 
 
-def scale_layer(module, spread):
-    """Scales the layer's weights at its first use so that its output has this spread."""
-
-    def hook(_, __, output):
-        handle.remove()
-        factor = spread / output.std()
-        module.weight *= factor
-        module.bias *= factor
-        return output * factor
-
-    handle = module.register_forward_hook(hook)
-
-
 def lifelike_model(case):
-    """torchvision's model with keyed weights, scaled layer by layer."""
     model = build_torchvision_model(case.config)
-    fill_weights(model)
-    with torch.no_grad():
-        for name, module in model.named_modules():
-            if name.endswith("bn3"):
-                module.weight *= 0.3  # sixteen residual blocks do not explode
-            spread = next((s for prefix, s in SPREADS.items() if name.startswith(prefix)), None)
-            if spread and hasattr(module, "weight"):
-                scale_layer(module, spread)
-    evaluate(model, case.images, {})
+    make_lifelike(model, case.images)
     install_samplers(model, case.moment)
     return model
 
