@@ -5,8 +5,8 @@
 #
 # Such a file must share no code with others: the linker keeps one copy of an inline function, and if
 # that is the one compiled for AVX-512, every caller gets it. So: no standard library but <cstdint>
-# and <cstddef>, everything local in an unnamed namespace. tests/kernel_symbols_test.py looks at
-# what the objects define.
+# and <cstddef>, everything local in an unnamed namespace. `nm -C` of the objects must show nothing
+# defined but the namespaces' own functions.
 
 set(ATOLL_KERNEL_TARGETS baseline)
 set(ATOLL_KERNEL_FLAGS_baseline)
