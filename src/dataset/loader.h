@@ -35,7 +35,7 @@ struct LoaderOptions {
   // JPEGs of at least twice the size that they are scaled to are shrunk by their decoder, to no less
   // than that size. Faster, and smoother than the bilinear resize, which skips pixels; without it
   // the pixels are those of torchvision.
-  bool shrink_in_decoder = true;
+  bool shrink_in_decoder = false;
   PixelType pixel_type = PixelType::kFloat32;
   PixelMemory pixel_memory = ordinary_pixel_memory;  // where batches live; for a GPU, pinned
   int64_t max_bad_images = 0;  // different unreadable images tolerated; one more is an error

@@ -66,6 +66,10 @@ std::span<const ConfigKey> config_keys() {
       {"data.group_by_aspect",
        "batches of only landscape or only portrait images",
        ATOLL_SLOT(data.group_by_aspect)},
+      {"data.shrink_in_decoder",
+       "JPEGs of twice the size or more are shrunk while they are decoded, in training: faster, but "
+       "smoother than what evaluation sees",
+       ATOLL_SLOT(data.shrink_in_decoder)},
       {"data.repeat_factor_threshold",
        "images with a category in less than this share of them come more often; 0 = off, LVIS "
        "0.001",

@@ -30,7 +30,6 @@ dataset::LoaderOptions loader_options(const model::ModelConfig& model,
   options.mean = model.image_mean;
   options.standard_deviation = model.image_std;
   options.train = false;
-  options.shrink_in_decoder = false;  // the pixels that torchvision and `atoll predict` see
   options.threads = settings.threads > 0 ? settings.threads : available_cpus();
   options.batches_ahead = settings.batches_ahead;
   options.max_bad_images = settings.max_bad_images;

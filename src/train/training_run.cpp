@@ -32,6 +32,7 @@ dataset::LoaderOptions loader_options(const RunConfig& config, int64_t bad_recor
   options.threads = config.data.threads > 0 ? config.data.threads : available_cpus();
   options.batches_ahead = config.data.batches_ahead;
   options.max_bad_images = config.data.max_bad_images - bad_records;
+  options.shrink_in_decoder = config.data.shrink_in_decoder;
   return options;
 }
 
