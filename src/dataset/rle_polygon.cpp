@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "dataset/rle.h"
@@ -42,6 +44,11 @@ int64_t walked(int64_t start, double slope, int64_t step) {
 }
 // NOLINTEND(bugprone-incorrect-roundings)
 
+struct Crossing {
+  uint32_t column;    // of the window
+  uint32_t position;  // of the pixel, column-major
+};
+
 class Rasteriser {
  public:
   // Of a mask of height x width, the window.
@@ -56,18 +63,22 @@ class Rasteriser {
 
  private:
   void cross(int64_t column, int64_t upsampled_y) {
-    const double y = (static_cast<double>(upsampled_y) + .5) / kScale - .5;
-    const double row = std::ceil(std::clamp(y, 0.0, static_cast<double>(height_)));
+    // cocoapi's ceil((y + .5) / 5 - .5), which is ceil((y - 2) / 5): no rounding of its doubles comes
+    // near a whole number that is not met exactly.
+    const int64_t row = upsampled_y <= 0 ? 0 : std::min((upsampled_y + 2) / kScale, height_);
     const int64_t height = window_.height;
-    const int64_t inside = std::clamp(static_cast<int64_t>(row) - window_.top, int64_t{0}, height);
-    crossings_.push_back(static_cast<uint32_t>((column - window_.left) * height + inside));
+    const int64_t inside = std::clamp(row - window_.top, int64_t{0}, height);
+    const int64_t left = column - window_.left;
+    crossings_.push_back(
+        {static_cast<uint32_t>(left), static_cast<uint32_t>(left * height + inside)});
   }
+  std::vector<uint32_t> sorted_positions() const;
 
   int64_t height_;
   int64_t first_column_;
   int64_t last_column_;
   RleWindow window_;
-  std::vector<uint32_t> crossings_;
+  std::vector<Crossing> crossings_;
 };
 
 void Rasteriser::edge(Point from, Point to) {
@@ -103,15 +114,38 @@ void Rasteriser::edge(Point from, Point to) {
   }
 }
 
+// By column first: mostly two lie in one.
+std::vector<uint32_t> Rasteriser::sorted_positions() const {
+  if (crossings_.empty()) return {};
+  const auto [least, greatest] = std::ranges::minmax(crossings_, {}, &Crossing::column);
+  const uint32_t first = least.column;
+  std::vector<uint32_t> next(size_t{greatest.column - first} + 2);
+  for (const Crossing& each : crossings_) ++next[each.column - first + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  std::vector<uint32_t> positions(crossings_.size());
+  for (const Crossing& each : crossings_) positions[next[each.column - first]++] = each.position;
+  uint32_t begin = 0;
+  for (const uint32_t end : std::span(next).first(next.size() - 1)) {
+    if (end - begin == 2) {
+      if (positions[begin] > positions[begin + 1])
+        std::swap(positions[begin], positions[begin + 1]);
+    } else {
+      std::sort(positions.begin() + begin, positions.begin() + end);
+    }
+    begin = end;
+  }
+  return positions;
+}
+
 Rle Rasteriser::finish() {
   Rle result{window_.height, window_.width, {}};
   const uint32_t pixels = window_.height * window_.width;
-  std::ranges::sort(crossings_);
-  if (crossings_.size() % 2 != 0) crossings_.push_back(pixels);
-  result.counts.reserve(crossings_.size() + 1);
+  std::vector<uint32_t> positions = sorted_positions();
+  if (positions.size() % 2 != 0) positions.push_back(pixels);
+  result.counts.reserve(positions.size() + 1);
   internal::RunWriter writer(result.counts);
-  for (size_t i = 0; i < crossings_.size(); i += 2) {
-    writer.foreground(crossings_[i], crossings_[i + 1]);
+  for (size_t i = 0; i < positions.size(); i += 2) {
+    writer.foreground(positions[i], positions[i + 1]);
   }
   writer.finish(pixels);
   return result;

@@ -32,19 +32,12 @@ EvalOptions checked(EvalOptions options) {
   return options;
 }
 
-// One for each kind.
-std::vector<ImageMatcher> matchers(const dataset::CocoDataset& ground_truth,
-                                   const EvalOptions& options) {
-  std::vector<ImageMatcher> result;
-  result.reserve(options.kinds.size());
-  for (const IouKind kind : options.kinds) {
-    result.emplace_back(ground_truth,
-                        internal::MatchOptions{kind,
-                                               static_cast<size_t>(options.max_detections.back()),
-                                               options.use_categories,
-                                               options.strict_pycocotools});
-  }
-  return result;
+ImageMatcher matcher_of(const dataset::CocoDataset& ground_truth, const EvalOptions& options) {
+  return {ground_truth,
+          {.kind = IouKind::kBox,
+           .max_detections = static_cast<size_t>(options.max_detections.back()),
+           .use_categories = options.use_categories,
+           .strict_pycocotools = options.strict_pycocotools}};
 }
 
 // For each kind, as the dataset's images.
@@ -64,13 +57,14 @@ void match_images(const dataset::CocoDataset& ground_truth,
   const size_t count = ground_truth.images().size();
   std::atomic<size_t> done = 0;
   parallel_for(count, options.threads, kImagesAtOnce, [&](size_t begin, size_t end) {
-    std::vector<ImageMatcher> of_kinds = matchers(ground_truth, options);
+    ImageMatcher matcher = matcher_of(ground_truth, options);
     std::vector<Candidate> candidates;
     for (size_t image = begin; image < end; ++image) {
       candidates.clear();
       if (!candidates_of(image, candidates)) continue;
-      for (size_t kind = 0; kind < of_kinds.size(); ++kind) {
-        outcomes[kind][image] = of_kinds[kind].match(image, candidates);
+      matcher.set_image(image, candidates);
+      for (size_t kind = 0; kind < options.kinds.size(); ++kind) {
+        outcomes[kind][image] = matcher.match(options.kinds[kind]);
       }
     }
     done += end - begin;
@@ -147,15 +141,17 @@ class ByImage {
 struct Evaluator::Impl {
   const dataset::CocoDataset& ground_truth;
   EvalOptions options;
-  std::vector<ImageMatcher> of_kinds;
+  ImageMatcher matcher;
   Outcomes outcomes;
   std::vector<bool> added;
   bool finished = false;
 };
 
 Evaluator::Evaluator(const dataset::CocoDataset& ground_truth, EvalOptions options)
-    : impl_(new Impl{ground_truth, checked(std::move(options)), {}, {}, {}}) {
-  impl_->of_kinds = matchers(ground_truth, impl_->options);
+    : impl_(nullptr) {
+  options = checked(std::move(options));
+  ImageMatcher matcher = matcher_of(ground_truth, options);
+  impl_.reset(new Impl{ground_truth, std::move(options), std::move(matcher), {}, {}});
   impl_->outcomes = no_outcomes(ground_truth, impl_->options);
   impl_->added.resize(ground_truth.images().size());
 }
@@ -172,8 +168,9 @@ Result<void> Evaluator::add(int64_t image_id, std::vector<Detection> detections)
   }
   impl_->added[*index] = true;
   const auto candidates = internal::to_candidates(impl_->ground_truth, detections);
-  for (size_t kind = 0; kind < impl_->of_kinds.size(); ++kind) {
-    impl_->outcomes[kind][*index] = impl_->of_kinds[kind].match(*index, candidates);
+  impl_->matcher.set_image(*index, candidates);
+  for (size_t kind = 0; kind < impl_->options.kinds.size(); ++kind) {
+    impl_->outcomes[kind][*index] = impl_->matcher.match(impl_->options.kinds[kind]);
   }
   return {};
 }

@@ -19,6 +19,8 @@ constexpr size_t kBlock = 64;
 constexpr size_t kMaxCharacters = 7;
 // A number is loaded as the 8 bytes that end with it.
 constexpr size_t kBefore = 8;
+// A count is written together with the one before it.
+constexpr size_t kBeforeCounts = 1;
 
 struct BlockBits {
   uint64_t ends;  // bit i: character i is the last of its number
@@ -78,10 +80,10 @@ constexpr size_t kFour = 4;
 // Up to here a count that does not fit 31 bits is one too many, so signed sums show it.
 constexpr uint64_t kMaxPixelsByFour = 0x7fffffff;
 
-// Four numbers of one character each, which is what most of a mask's are: the counts that they make
-// of the two before, and what these are then. Not 0: one is negative.
+// Numbers of one character each, which is what most of a mask's are: the counts that the first four
+// of `values` make of the two counts before `counts`. The caller takes as many as there are.
 #if defined(__SSE2__)
-uint64_t add_four(const uint8_t* values, uint32_t* counts, uint32_t& before, uint32_t& last) {
+void add_four(const uint8_t* values, uint32_t* counts) {
   int32_t four = 0;
   std::memcpy(&four, values, sizeof four);
   const __m128i zero = _mm_setzero_si128();
@@ -89,26 +91,71 @@ uint64_t add_four(const uint8_t* values, uint32_t* counts, uint32_t& before, uin
   __m128i sums = _mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero), zero);
   sums = _mm_sub_epi32(_mm_xor_si128(sums, sign), sign);
   sums = _mm_add_epi32(sums, _mm_slli_si128(sums, 8));
-  const auto two = static_cast<int64_t>(uint64_t{last} << 32 | before);
-  sums = _mm_add_epi32(sums, _mm_set1_epi64x(two));
+  const __m128i two = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(counts - 2));
+  sums = _mm_add_epi32(sums, _mm_unpacklo_epi64(two, two));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(counts), sums);
-  const auto ends = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(sums, sums)));
-  before = static_cast<uint32_t>(ends);
-  last = static_cast<uint32_t>(ends >> 32);
-  return static_cast<uint64_t>(_mm_movemask_epi8(_mm_srai_epi32(sums, 31)));
 }
 #else
-uint64_t add_four(const uint8_t* values, uint32_t* counts, uint32_t& before, uint32_t& last) {
-  uint64_t negative = 0;
+void add_four(const uint8_t* values, uint32_t* counts) {
   for (size_t i = 0; i < kFour; ++i) {
-    counts[i] = before + static_cast<uint32_t>((values[i] ^ 0x10) - 0x10);
-    negative |= counts[i] >> 31;
-    before = last;
-    last = counts[i];
+    const uint32_t value = values[i] & 0x1fU;
+    counts[i] = *(counts + i - 2) + ((value ^ 0x10U) - 0x10U);
   }
-  return negative;
 }
 #endif
+
+constexpr size_t kNotValid = ~size_t{0};
+
+// Whether the counts are those of so many pixels.
+bool make(uint64_t pixels, std::span<const uint32_t> counts) {
+  uint64_t sum = 0;
+  uint32_t seen = 0;
+  for (const uint32_t count : counts) {
+    sum += count;
+    seen |= count;
+  }
+  return sum == pixels && (pixels > kMaxPixelsByFour || seen >> 31 == 0);
+}
+
+// How many counts the characters make, or kNotValid. `values` has kBefore bytes before it and kFour
+// behind it, `counts` room for one before it and for kFour more than there are characters.
+size_t decode(const uint8_t* values,
+              const uint64_t* ends_of_blocks,
+              size_t length,
+              uint64_t pixels,
+              uint32_t* counts) {
+  size_t count = 0;
+  size_t begin = 0;
+  uint64_t too_large = 0;  // what is left of a count above its 32 bits, also where it is negative
+  const bool fours = pixels <= kMaxPixelsByFour;
+  for (size_t block = 0; block * kBlock < length; ++block) {
+    for (uint64_t ends = ends_of_blocks[block]; ends != 0;) {
+      const auto bit = static_cast<size_t>(std::countr_zero(ends));
+      const size_t end = block * kBlock + bit;
+      if (begin == end && count > 2 && fours) {
+        const size_t singles = std::min(kFour, static_cast<size_t>(std::countr_one(ends >> bit)));
+        add_four(values + begin, counts + count);
+        count += singles;
+        begin += singles;
+        ends &= ~(((uint64_t{1} << singles) - 1) << bit);
+        continue;
+      }
+      ends &= ends - 1;
+      const size_t characters = end + 1 - begin;
+      if (characters > kMaxCharacters) return kNotValid;
+      int64_t value = number_ending_at(values + end, characters);
+      if (count > 2) value += counts[count - 2];
+      too_large |= static_cast<uint64_t>(value) >> 32;
+      // Together with the one before it, so that add_four can load both at once from one store.
+      const std::array<uint32_t, 2> two = {*(counts + count - 1), static_cast<uint32_t>(value)};
+      std::memcpy(counts + count - 1, two.data(), sizeof two);
+      ++count;
+      begin = end + 1;
+    }
+  }
+  const bool valid = too_large == 0 && begin == length && make(pixels, {counts, count});
+  return valid ? count : kNotValid;
+}
 
 // JSON's text without its escapes; false where one is another than "\\".
 bool unescape(std::string_view text, std::vector<char>& out) {
@@ -131,38 +178,32 @@ bool unescape(std::string_view text, std::vector<char>& out) {
 }  // namespace
 
 MaskExtent mask_extent(std::span<const uint32_t> counts, uint32_t height, uint32_t width) {
-  MaskExtent extent;
+  // Everything fits 32 bits: the counts sum to height * width.
+  uint32_t area = 0;
+  uint32_t first = height * width;
   uint32_t top = height;
   uint32_t bottom = 0;
-  uint64_t first = uint64_t{height} * width;
-  uint64_t end = 0;
-  uint64_t column = 0;  // where the column of the last run begins
+  uint32_t end = 0;
+  uint32_t last_end = 0;
+  uint32_t column = 0;  // where the column of the last run begins
   for (size_t i = 1; i < counts.size(); i += 2) {
-    const uint64_t begin = end + counts[i - 1];
+    const uint32_t begin = end + counts[i - 1];
     end = begin + counts[i];
     if (begin == end) continue;
-    extent.area += counts[i];
+    area += counts[i];
     first = std::min(first, begin);
+    last_end = end;
     // Most runs begin in the column after the last one's.
     if (begin - column >= height) {
       column += height;
       if (begin - column >= height) column = begin / height * height;
     }
-    top = std::min(top, static_cast<uint32_t>(begin - column));
-    if (end - column <= height) {
-      bottom = std::max(bottom, static_cast<uint32_t>(end - column));
-    } else {  // through the bottom of one column and the top of the next
-      top = 0;
-      bottom = height;
-    }
-    extent.right = static_cast<uint32_t>(end);  // of the last run, for now
+    top = std::min(top, begin - column);
+    bottom = std::max(bottom, end - column);  // beyond the column's, where the run goes on
+    if (end - column > height) top = 0;
   }
-  if (extent.area == 0) return {};
-  extent.left = static_cast<uint32_t>(first / height);
-  extent.right = (extent.right - 1) / height + 1;
-  extent.top = top;
-  extent.bottom = bottom;
-  return extent;
+  if (area == 0) return {};
+  return {area, first / height, top, (last_end - 1) / height + 1, std::min(bottom, height)};
 }
 
 void mask_runs(std::span<const uint32_t> counts, std::vector<MaskRun>& runs) {
@@ -201,12 +242,13 @@ std::optional<std::span<const uint32_t>> MaskTextReader::read(std::string_view t
     text = {unescaped_.data(), unescaped_.size()};
   }
   if (!to_values(text) || !to_counts(text.size(), uint64_t{height} * width)) return std::nullopt;
-  return std::span<const uint32_t>(counts_).first(count_);
+  return std::span<const uint32_t>(counts_).subspan(kBeforeCounts, count_);
 }
 
 bool MaskTextReader::to_values(std::string_view text) {
   const size_t blocks = (text.size() + kBlock - 1) / kBlock;
-  if (values_.size() < kBefore + blocks * kBlock) values_.resize(kBefore + blocks * kBlock);
+  const size_t size = kBefore + blocks * kBlock + kFour;
+  if (values_.size() < size) values_.resize(size);
   if (ends_.size() < blocks) ends_.resize(blocks);
   bool valid = true;
   size_t at = 0;
@@ -227,44 +269,12 @@ bool MaskTextReader::to_values(std::string_view text) {
 }
 
 bool MaskTextReader::to_counts(size_t length, uint64_t pixels) {
-  if (counts_.size() < length + kFour) counts_.resize(length + kFour);
-  const uint8_t* values = values_.data() + kBefore;
-  uint32_t* counts = counts_.data();
-  size_t count = 0;
-  size_t begin = 0;
-  uint32_t before = 0;     // the count two before the next one, which is its difference to it
-  uint32_t last = 0;       // the one right before
-  uint64_t too_large = 0;  // what is left of a count above its 32 bits, also where it is negative
-  bool too_long = false;
-  const bool fours = pixels <= kMaxPixelsByFour;
-  for (size_t block = 0; block * kBlock < length; ++block) {
-    for (uint64_t ends = ends_[block]; ends != 0;) {
-      const auto bit = static_cast<size_t>(std::countr_zero(ends));
-      const size_t end = block * kBlock + bit;
-      if (fours && count > 2 && begin == end && ((ends >> bit) & 0xf) == 0xf) {
-        too_large |= add_four(values + begin, counts + count, before, last);
-        count += kFour;
-        begin += kFour;
-        ends &= ~(uint64_t{0xf} << bit);
-        continue;
-      }
-      ends &= ends - 1;
-      const size_t characters = end + 1 - begin;
-      too_long = too_long || characters > kMaxCharacters;
-      int64_t value = number_ending_at(values + end, std::min(characters, kMaxCharacters));
-      if (count > 2) value += before;
-      too_large |= static_cast<uint64_t>(value) >> 32;
-      before = last;
-      last = static_cast<uint32_t>(value);
-      counts[count++] = last;
-      begin = end + 1;
-    }
+  if (counts_.size() < kBeforeCounts + length + kFour) {
+    counts_.resize(kBeforeCounts + length + kFour);
   }
-  count_ = count;
-  if (too_long || too_large != 0 || begin != length) return false;
-  uint64_t sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += counts[i];
-  return sum == pixels;
+  count_ = decode(
+      values_.data() + kBefore, ends_.data(), length, pixels, counts_.data() + kBeforeCounts);
+  return count_ != kNotValid;
 }
 
 }  // namespace atl::eval::internal

@@ -115,10 +115,19 @@ bool contains(const std::vector<int64_t>& sorted, int64_t id) {
 ImageMatcher::ImageMatcher(const dataset::CocoDataset& ground_truth, const MatchOptions& options)
     : ground_truth_(ground_truth), options_(options), finder_(ground_truth) {}
 
-void ImageMatcher::order_detections(std::span<const Candidate> candidates, bool lvis) {
+void ImageMatcher::set_image(size_t image_index,
+                             std::span<const Candidate> candidates,
+                             const LvisImage* lvis) {
+  image_index_ = image_index;
+  lvis_ = lvis;
+  order_detections(candidates);
+  order_truths();
+}
+
+void ImageMatcher::order_detections(std::span<const Candidate> candidates) {
   detections_.clear();
   for (const Candidate& each : candidates) {
-    if (!lvis || has_area(each.area)) detections_.push_back(&each);
+    if (lvis_ == nullptr || has_area(each.area)) detections_.push_back(&each);
   }
   // Of equal scores the one of the lower category goes first, then the one that came first.
   std::ranges::sort(detections_, [&](const Candidate* a, const Candidate* b) {
@@ -129,18 +138,18 @@ void ImageMatcher::order_detections(std::span<const Candidate> candidates, bool 
   });
 }
 
-void ImageMatcher::order_truths(size_t image_index, const LvisImage* lvis) {
+void ImageMatcher::order_truths() {
   truths_.clear();
-  const std::span<const Annotation> annotations = ground_truth_.annotations_of(image_index);
+  const std::span<const Annotation> annotations = ground_truth_.annotations_of(image_index_);
   for (size_t i = 0; i < annotations.size(); ++i) {
     const Annotation& each = annotations[i];
     const auto label = ground_truth_.label_of(each.category_id);
     if (!label) continue;
     const auto category = static_cast<uint32_t>(*label - 1);
-    if (lvis == nullptr) {
+    if (lvis_ == nullptr) {
       truths_.push_back({category, {&each, each.crowd, each.crowd}});
     } else if (has_area(each.area)) {
-      truths_.push_back({category, {&each, false, lvis->ignores(i)}});
+      truths_.push_back({category, {&each, false, lvis_->ignores(i)}});
     }
   }
   std::ranges::sort(truths_, [](const RankedTruth& a, const RankedTruth& b) {
@@ -149,13 +158,7 @@ void ImageMatcher::order_truths(size_t image_index, const LvisImage* lvis) {
   });
 }
 
-ImageOutcome ImageMatcher::match(size_t image_index,
-                                 std::span<const Candidate> candidates,
-                                 const LvisImage* lvis) {
-  order_detections(candidates, lvis != nullptr);
-  order_truths(image_index, lvis);
-  const dataset::Image& image = ground_truth_.images()[image_index];
-
+ImageOutcome ImageMatcher::match(IouKind kind) {
   ImageOutcome result;
   result.outcomes.reserve(detections_.size());
   auto detection = detections_.begin();
@@ -176,20 +179,20 @@ ImageOutcome ImageMatcher::match(size_t image_index,
       group_truths_.push_back(truth->truth);
     }
     bool forgiving = false;
-    if (lvis != nullptr) {
+    if (lvis_ != nullptr) {
       const int64_t id = ground_truth_.categories()[category].id;
-      if (group_truths_.empty() && !contains(lvis->negative_categories, id)) continue;
-      forgiving = contains(lvis->not_exhaustive_categories, id);
+      if (group_truths_.empty() && !contains(lvis_->negative_categories, id)) continue;
+      forgiving = contains(lvis_->not_exhaustive_categories, id);
     }
     const auto count = std::min(static_cast<size_t>(detection - first), options_.max_detections);
     const Task task{std::span<const Candidate* const>(first, count), group_truths_, forgiving};
-    match_task(category, image, task, result);
+    match_task(kind, category, task, result);
   }
   return result;
 }
 
-void ImageMatcher::match_task(uint32_t category,
-                              const dataset::Image& image,
+void ImageMatcher::match_task(IouKind kind,
+                              uint32_t category,
                               const Task& task,
                               ImageOutcome& result) {
   const size_t begin = result.outcomes.size();
@@ -197,7 +200,7 @@ void ImageMatcher::match_task(uint32_t category,
   Group group{
       category, static_cast<uint32_t>(begin), static_cast<uint32_t>(task.detections.size()), {}};
   match_group(task,
-              finder_.find(options_.kind, image, task),
+              finder_.find(kind, ground_truth_.images()[image_index_], task),
               options_.strict_pycocotools,
               group,
               std::span(result.outcomes).subspan(begin));
@@ -238,8 +241,10 @@ ImageOutcome match_image(const dataset::CocoDataset& ground_truth,
                          std::span<const Detection> detections,
                          const MatchOptions& options,
                          const LvisImage* lvis) {
-  return ImageMatcher(ground_truth, options)
-      .match(image_index, to_candidates(ground_truth, detections), lvis);
+  const std::vector<Candidate> candidates = to_candidates(ground_truth, detections);
+  ImageMatcher matcher(ground_truth, options);
+  matcher.set_image(image_index, candidates, lvis);
+  return matcher.match(options.kind);
 }
 
 }  // namespace atl::eval::internal

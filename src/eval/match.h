@@ -58,7 +58,7 @@ struct ImageOutcome {
 };
 
 struct MatchOptions {
-  IouKind kind;
+  IouKind kind;  // for match_image
   size_t max_detections;
   bool use_categories;
   bool strict_pycocotools;
@@ -72,9 +72,12 @@ class ImageMatcher {
  public:
   ImageMatcher(const dataset::CocoDataset& ground_truth, const MatchOptions& options);
 
-  ImageOutcome match(size_t image_index,
-                     std::span<const Candidate> candidates,
-                     const LvisImage* lvis = nullptr);
+  // An image and its detections, which match() then compares by one kind of IoU and another. They,
+  // and what LVIS says, must outlive the calls.
+  void set_image(size_t image_index,
+                 std::span<const Candidate> candidates,
+                 const LvisImage* lvis = nullptr);
+  ImageOutcome match(IouKind kind);
 
  private:
   struct RankedTruth {
@@ -82,16 +85,15 @@ class ImageMatcher {
     Truth truth;
   };
 
-  void order_detections(std::span<const Candidate> candidates, bool lvis);
-  void order_truths(size_t image_index, const LvisImage* lvis);
-  void match_task(uint32_t category,
-                  const dataset::Image& image,
-                  const Task& task,
-                  ImageOutcome& result);
+  void order_detections(std::span<const Candidate> candidates);
+  void order_truths();
+  void match_task(IouKind kind, uint32_t category, const Task& task, ImageOutcome& result);
 
   const dataset::CocoDataset& ground_truth_;
   MatchOptions options_;
   PairFinder finder_;
+  size_t image_index_ = 0;
+  const LvisImage* lvis_ = nullptr;
   std::vector<const Candidate*> detections_;
   std::vector<RankedTruth> truths_;
   std::vector<Truth> group_truths_;
