@@ -292,7 +292,8 @@ TEST(SampleThroughTheLoader, pasted_pixels_lie_where_the_pasted_mask_says) {
       for (size_t x = 0; x < width; ++x) {
         const size_t at = (y * static_cast<size_t>((*batch)->width) + x) * 3;
         const float expected = mask[x * height + y] != 0 ? 200.0F / 255 : 50.0F / 255;
-        ASSERT_NEAR((*batch)->pixels.floats()[at], expected, 1e-5) << step << ": " << x << ", " << y;
+        ASSERT_NEAR((*batch)->pixels.floats()[at], expected, 1e-5)
+            << step << ": " << x << ", " << y;
       }
     }
   }

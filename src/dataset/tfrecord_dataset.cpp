@@ -80,8 +80,7 @@ class Opener {
     std::vector<std::string> keys;
     ATOLL_TRY(files_->list("", [&](const storage::ObjectInfo& info) {
       // Not TensorFlow's graph.pbtxt, which lies about in such directories, too.
-      if (matches_wildcards("*label*.pbtxt", info.key) &&
-          info.key.find('/') == std::string::npos) {
+      if (matches_wildcards("*label*.pbtxt", info.key) && info.key.find('/') == std::string::npos) {
         keys.push_back(info.key);
       }
       return true;

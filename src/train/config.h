@@ -26,7 +26,7 @@ struct DataConfig {
   int64_t max_bad_images = 10;
   bool keep_empty = true;  // train on images without objects
   bool group_by_aspect = true;
-  bool shrink_in_decoder = false;  // see dataset::LoaderOptions
+  bool shrink_in_decoder = false;      // see dataset::LoaderOptions
   double repeat_factor_threshold = 0;  // 0: off; images with rarer categories come more often
   double flip_probability = 0.5;
   dataset::AugmentOptions augment;
