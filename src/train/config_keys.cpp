@@ -67,8 +67,7 @@ std::span<const ConfigKey> config_keys() {
        "batches of only landscape or only portrait images",
        ATOLL_SLOT(data.group_by_aspect)},
       {"data.shrink_in_decoder",
-       "JPEGs of twice the size or more are shrunk while they are decoded, in training: faster, "
-       "but "
+       "shrink JPEGs of twice the size or more while decoding them for training: faster, but "
        "smoother than what evaluation sees",
        ATOLL_SLOT(data.shrink_in_decoder)},
       {"data.repeat_factor_threshold",
