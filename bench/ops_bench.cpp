@@ -78,7 +78,7 @@ Work roi_align(int64_t rois_an_image, int64_t pooled_size, bool backward) {
     const Tensor image = at::arange(kImages, at::kFloat).repeat_interleave(rois_an_image);
     const Tensor rois = at::cat({image.unsqueeze(1), boxes}, 1);
     const Tensor levels = atl::ops::assign_levels(boxes, 2, 5);
-    const Tensor pooled = atl::ops::roi_align(features, rois, levels, kScales, pooled_size, 2);
+    Tensor pooled = atl::ops::roi_align(features, rois, levels, kScales, pooled_size, 2);
     if (!backward) return pooled;
     for (Tensor& feature : features) feature.mutable_grad().reset();
     pooled.backward(gradient);

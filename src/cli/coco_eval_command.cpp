@@ -93,7 +93,7 @@ Result<Inputs> read_inputs(const CocoEvalOptions& options) {
   auto text = read(options.detections);
   std::future<eval::ResultsFile> scan;
   if (text) {
-    inputs.results_text = *std::move(text);
+    inputs.results_text = *text;
     scan = std::async(std::launch::async, [&] {
       return eval::ResultsFile(inputs.results_text.text(), options.detections, options.threads);
     });
