@@ -215,7 +215,8 @@ ImageText make_image(size_t index, uint64_t seed) {
     category = static_cast<int>(rank * rank * kCategories);
   }
   const auto kinds = 1 + random.below(categories.size());
-  const auto objects = static_cast<size_t>(-kMeanObjects * std::log(1 - random.uniform()) + 0.5);
+  const auto objects =
+      static_cast<size_t>(std::lround(-kMeanObjects * std::log(1 - random.uniform())));
   std::vector<Scored> found;
   for (size_t i = 0; i < objects; ++i) {
     const bool crowd = random.uniform() < kCrowdShare;

@@ -289,9 +289,7 @@ void open_an_index(const char* path) {
       checksum);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+void run(int argc, char** argv) {
   const std::string command = argc > 2 ? argv[1] : "";
   if (command == "generate") {
     generate(argv[2]);
@@ -305,5 +303,15 @@ int main(int argc, char** argv) {
     open_an_index(argv[2]);
   } else {
     die("see the beginning of bench/index_bench.cpp");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(argc, argv);
+  } catch (const std::exception& error) {
+    die(error.what());
   }
 }

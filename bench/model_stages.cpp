@@ -51,6 +51,7 @@ void add_training(model::MaskRcnn& model,
                   uint64_t step,
                   Tensors& out) {
   std::vector<model::Target> targets;
+  targets.reserve(pictures.size());
   for (const auto& picture : pictures) targets.push_back(picture.target);
   const auto losses = model.loss(batch, targets, {.seed = 0, .step = step});
   losses.total().backward();
