@@ -58,10 +58,10 @@ struct Loader::Impl {
   const BatchPlan plan;
   const std::function<int64_t(int64_t)> epoch_of;
   trace::Tracer* const tracer;
-  const SamplePlanner planner;
 
   // Of the caller's thread alone.
   int64_t next_step = 0;
+  const SamplePlanner planner = {dataset, options};
   bool plan_ended = false;
   std::deque<std::unique_ptr<Slot>> window;
   std::unordered_set<int64_t> bad_indices;
@@ -248,14 +248,13 @@ Loader::Loader(const CocoDataset& dataset,
     : impl_(new Impl{dataset,
                      store,
                      std::move(image_prefix),
-                     options,
+                     std::move(options),
                      std::move(plan),
                      std::move(epoch_of),
                      tracer,
-                     SamplePlanner(dataset, options),
                      first_step}) {
   impl_->fill_window();
-  for (int i = 0; i < std::max(options.threads, 1); ++i) {
+  for (int i = 0; i < std::max(impl_->options.threads, 1); ++i) {
     impl_->threads.emplace_back([impl = impl_.get(), i] { impl->run_thread(i); });
   }
 }

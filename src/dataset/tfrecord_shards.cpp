@@ -211,7 +211,7 @@ std::string ShardName::group() const {
 }
 
 ShardName parse_shard_name(std::string_view name) {
-  const ShardName whole{.before = std::string(name)};
+  ShardName whole{.before = std::string(name)};
   const size_t of = name.rfind("-of-");
   if (of == std::string_view::npos) return whole;
   size_t begin = of;
