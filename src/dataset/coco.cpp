@@ -13,7 +13,8 @@ namespace {
 template <typename T>
 T number_at(const uint16_t* units, size_t index) {
   T number;
-  std::memcpy(&number, units + index * (sizeof(T) / sizeof(uint16_t)), sizeof number);
+  std::memcpy(
+      &number, reinterpret_cast<const std::byte*>(units) + index * sizeof(T), sizeof number);
   return number;
 }
 
