@@ -1,6 +1,7 @@
 #include "dataset/coco.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "base/check.h"
