@@ -141,8 +141,8 @@ TEST_F(CocoEval, analysis_and_curves_come_beside_the_numbers_and_do_not_change_t
   const Outcome fixed =
       run("--gt gt.json --dt dt.json --json out.json --analysis --score-threshold 2");
   ASSERT_EQ(fixed.exit_code, 0) << fixed.err;
-  for (const Json& row :
-       Json::parse(contents(folder_ / "out.json"))["confusion"]["bbox"]["counts"]) {
+  const Json counts = Json::parse(contents(folder_ / "out.json"))["confusion"]["bbox"]["counts"];
+  for (const Json& row : counts) {
     for (size_t predicted = 0; predicted + 1 < row.size(); ++predicted) {
       EXPECT_EQ(row[predicted], 0);  // no detection has such a score: all is missed
     }
