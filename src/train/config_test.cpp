@@ -128,6 +128,7 @@ TEST(Config, every_field_has_a_key) {
                                 bad,
                                 empty,
                                 group,
+                                shrink,
                                 repeat,
                                 flip,
                                 augment,
@@ -150,7 +151,7 @@ TEST(Config, every_field_has_a_key) {
     data_keys += key.name.starts_with("data.") ? 1 : 0;
     train_keys += key.name.starts_with("train.") ? 1 : 0;
   }
-  EXPECT_EQ(data_keys, 23U);
+  EXPECT_EQ(data_keys, 24U);
   EXPECT_EQ(train_keys, 21U);
   // The model's own list, which its weight files are written from.
   const auto model = nlohmann::json::parse(model::to_json(config.model));
