@@ -9,33 +9,13 @@
 #include "base/check.h"
 #include "dataset/coco_builder.h"
 #include "dataset/index.h"
+#include "use_dataset.h"
 
 namespace {
 
-using atl::dataset::CocoDataset;
-
-// A picture larger than this takes long to draw masks in, and teaches nothing new.
-constexpr int64_t kMaxPixels = int64_t{1} << 20;
 // Header: 48 bytes, ten sections of 24, the hash.
 constexpr size_t kHashedBytes = 48 + 10 * 24;
 constexpr size_t kFileSizeOffset = 40;
-
-void use(const CocoDataset& data) {
-  for (size_t i = 0; i < data.images().size(); ++i) {
-    const auto image = data.images()[i];
-    ATOLL_CHECK(data.image_index(image.id) == i) << image.id;
-    ATOLL_CHECK(!image.file_name.empty());
-    for (const auto& annotation : data.annotations_of(i)) {
-      ATOLL_CHECK(data.label_of(annotation.category_id).has_value()) << annotation.category_id;
-      if (int64_t{image.width} * image.height > kMaxPixels) continue;
-      const auto mask = data.mask_of(annotation);
-      uint64_t pixels = 0;
-      for (const uint32_t run : mask.counts) pixels += run;
-      ATOLL_CHECK(pixels == uint64_t{mask.height} * mask.width) << annotation.id;
-      data.mask_of(annotation, 37, 23, true);
-    }
-  }
-}
 
 }  // namespace
 

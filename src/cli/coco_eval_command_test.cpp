@@ -2,14 +2,13 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "cli/program_fixture.h"
 
 namespace atl::cli {
 namespace {
@@ -19,23 +18,14 @@ using Json = nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-std::string contents(const fs::path& path) {
-  std::stringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-class CocoEval : public ::testing::Test {
+class CocoEval : public ProgramInFolder {
  protected:
   CocoEval() {
-    std::string name = (fs::temp_directory_path() / "atoll-coco-eval-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
     golden_ =
         Json::parse(contents(ATOLL_SOURCE_DIR "/reference/goldens/coco_eval.json"))["cases"][1];
     write("gt.json", golden_["truth"]);
     write("dt.json", golden_["results"]);
   }
-  ~CocoEval() override { fs::remove_all(folder_); }
 
   void write(const std::string& name, const std::string& text) {
     std::ofstream(folder_ / name) << text;
@@ -43,22 +33,10 @@ class CocoEval : public ::testing::Test {
   // Of the four golden runs: bbox and segm, each with categories and without.
   const Json& golden_run(size_t index) const { return golden_["runs"][index]; }
 
-  struct Outcome {
-    int exit_code;
-    std::string out;
-    std::string err;
-  };
   Outcome run(const std::string& arguments) {
-    const std::string command = "cd " + folder_.string() +
-                                " && exec " ATOLL_BINARY_DIR "/bin/atoll coco-eval " + arguments +
-                                " >out 2>err </dev/null";
-    const int status = ::pclose(::popen(command.c_str(), "r"));
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-            contents(folder_ / "out"),
-            contents(folder_ / "err")};
+    return ProgramInFolder::run("coco-eval " + arguments);
   }
 
-  fs::path folder_;
   Json golden_;
 };
 

@@ -2,16 +2,15 @@
 // in one place at a time.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <vector>
+
+#include "cli/program_fixture.h"
 
 namespace atl::cli {
 namespace {
@@ -22,12 +21,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
-
-std::string contents(const fs::path& path) {
-  std::stringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
 
 // Names and bytes of all files below a folder, in order.
 std::vector<std::pair<std::string, std::string>> tree(const fs::path& folder) {
@@ -40,36 +33,14 @@ std::vector<std::pair<std::string, std::string>> tree(const fs::path& folder) {
   return files;
 }
 
-class Data : public ::testing::Test {
+class Data : public ProgramInFolder {
  protected:
-  Data() {
-    std::string name = (fs::temp_directory_path() / "atoll-data-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~Data() override { fs::remove_all(folder_); }
-
-  struct Outcome {
-    int exit_code;
-    std::string out;
-    std::string err;
-  };
-  Outcome run(const std::string& arguments) {
-    const std::string command = "cd " + folder_.string() +
-                                " && exec " ATOLL_BINARY_DIR "/bin/atoll " + arguments +
-                                " >out 2>err </dev/null";
-    const int status = ::pclose(::popen(command.c_str(), "r"));
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-            contents(folder_ / "out"),
-            contents(folder_ / "err")};
-  }
   void synth(const std::string& out) {
     const Outcome outcome = run("synth --images 4 --val-images 2 --size 64 --out " + out);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   }
   fs::path train_json() const { return folder_ / "shapes/annotations/instances_train2017.json"; }
   void write(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
-
-  fs::path folder_;
 };
 
 TEST_F(Data, synth_writes_cocos_layout_and_the_same_bytes_whatever_the_threads) {

@@ -1,14 +1,13 @@
 // atoll data convert as its users meet it: there, back, again, and wrongly asked for.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "cli/program_fixture.h"
 
 namespace atl::cli {
 namespace {
@@ -18,42 +17,16 @@ using Json = nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-std::string contents(const fs::path& path) {
-  std::stringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
-class DataConvert : public ::testing::Test {
+class DataConvert : public ProgramInFolder {
  protected:
   DataConvert() {
-    std::string name = (fs::temp_directory_path() / "atoll-convert-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
     EXPECT_EQ(run("synth --images 6 --val-images 2 --size 64 --out shapes").exit_code, 0);
-  }
-  ~DataConvert() override { fs::remove_all(folder_); }
-
-  struct Outcome {
-    int exit_code;
-    std::string out;
-    std::string err;
-  };
-  Outcome run(const std::string& arguments) {
-    const std::string command = "cd " + folder_.string() +
-                                " && exec " ATOLL_BINARY_DIR "/bin/atoll " + arguments +
-                                " >out 2>err </dev/null";
-    const int status = ::pclose(::popen(command.c_str(), "r"));
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-            contents(folder_ / "out"),
-            contents(folder_ / "err")};
   }
   Json stats(const std::string& data) {
     const Outcome outcome = run("data stats --json --data " + data);
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     return Json::parse(outcome.out);
   }
-
-  fs::path folder_;
 };
 
 TEST_F(DataConvert, goes_there_and_back_and_says_what_it_did) {

@@ -1,14 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
+
+#include "cli/program_fixture.h"
 
 namespace atl::cli {
 namespace {
@@ -17,34 +16,10 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-std::string contents(const fs::path& path) {
-  std::stringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-class DataPreview : public ::testing::Test {
+class DataPreview : public ProgramInFolder {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "atoll-preview-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
     ASSERT_EQ(run("synth --images 6 --val-images 1 --size 64 --out shapes").exit_code, 0);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  struct Outcome {
-    int exit_code;
-    std::string out;
-    std::string err;
-  };
-  Outcome run(const std::string& arguments) {
-    const std::string command = "cd " + folder_.string() +
-                                " && exec " ATOLL_BINARY_DIR "/bin/atoll " + arguments +
-                                " >out 2>err </dev/null";
-    const int status = ::pclose(::popen(command.c_str(), "r"));
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-            contents(folder_ / "out"),
-            contents(folder_ / "err")};
   }
   // Bytes by name.
   std::map<std::string, std::string> preview(const std::string& arguments) {
@@ -60,7 +35,6 @@ class DataPreview : public ::testing::Test {
     return files;
   }
 
-  fs::path folder_;
   std::string report_;
 };
 

@@ -5,17 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
 #include <condition_variable>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <new>
-#include <sstream>
 
 #include "cli/command.h"
+#include "cli/program_fixture.h"
 
 namespace atl::cli {
 namespace {
@@ -28,42 +25,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (fs::temp_directory_path() / "atoll-cli-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TemporaryDirectory() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-std::string contents(const fs::path& path) {
-  std::stringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-struct Outcome {
-  int exit_code;
-  std::string out;
-  std::string err;
-};
-
-// Through a shell, as a person would; exit_code is -1 when it died of a signal.
-Outcome run(const fs::path& program, const std::string& arguments) {
-  const TemporaryDirectory directory;
-  const fs::path out = directory.path() / "out", err = directory.path() / "err";
-  const std::string command = "exec " + program.string() + " " + arguments + " >" + out.string() +
-                              " 2>" + err.string() + " </dev/null";
-  FILE* shell = ::popen(command.c_str(), "r");
-  const int status = ::pclose(shell);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(out), contents(err)};
-}
 
 class FakeEngine : public Engine {
  public:
@@ -90,7 +51,7 @@ class FakeEngine : public Engine {
 
 const fs::path kAtoll = fs::path(ATOLL_BINARY_DIR) / "bin/atoll";
 
-Outcome atoll(const std::string& arguments) { return run(kAtoll, arguments); }
+Outcome atoll(const std::string& arguments) { return run_program(kAtoll, arguments); }
 
 MATCHER(IsOneLine, "") {
   return std::count(arg.begin(), arg.end(), '\n') == 1 && arg.back() == '\n';
@@ -189,18 +150,18 @@ TEST(Program, jobs_run_in_the_engine_beside_it_with_the_same_arguments) {
   const TemporaryDirectory elsewhere;
   fs::create_symlink(copy, elsewhere.path() / "linked");
   for (const fs::path& program : {copy, elsewhere.path() / "linked"}) {
-    const Outcome outcome = run(program, "train --data 'with space' --steps 3");
+    const Outcome outcome = run_program(program, "train --data 'with space' --steps 3");
     EXPECT_EQ(outcome.exit_code, 7);
     EXPECT_EQ(outcome.out, "<train><--data><with space><--steps><3>");
   }
-  EXPECT_EQ(run(copy, "eval --weights w --data d").exit_code, 7);
-  EXPECT_EQ(run(copy, "predict --weights w --out o x.jpg").exit_code, 7);
+  EXPECT_EQ(run_program(copy, "eval --weights w --data d").exit_code, 7);
+  EXPECT_EQ(run_program(copy, "predict --weights w --out o x.jpg").exit_code, 7);
 }
 
 TEST(Program, a_missing_engine_is_named_with_what_to_do) {
   const TemporaryDirectory directory;
   fs::copy_file(kAtoll, directory.path() / "atoll");
-  const Outcome outcome = run(directory.path() / "atoll", "train");
+  const Outcome outcome = run_program(directory.path() / "atoll", "train");
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.err,
               AllOf(IsOneLine(),

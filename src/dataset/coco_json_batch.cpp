@@ -9,11 +9,10 @@
 #include "base/parallel.h"
 #include "dataset/coco_json_cursor.h"
 #include "dataset/coco_json_record.h"
+#include "dataset/json_text.h"
 
 namespace atl::dataset {
 namespace {
-
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
 constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
 
@@ -62,13 +61,13 @@ class ListReader {
   ListReader(std::string_view text, size_t at, const JsonOptions& options)
       : text_(text), options_(options) {
     Piece first;
-    first.begin = skip_space(at);
+    first.begin = skip_json_space(text_, at);
     pieces_.push_back(std::move(first));
     const size_t step = piece_bytes();
     for (size_t near = at; text.size() - near > step;) {
       near += step;
-      const size_t border = find_border(near);
-      if (border == kNowhere) break;
+      const size_t border = likely_record(text_, near);
+      if (border == std::string_view::npos) break;
       if (border == pieces_.back().begin) continue;
       pieces_.emplace_back().begin = border;
       near = std::max(near, border);
@@ -103,23 +102,6 @@ class ListReader {
     return std::clamp(share, size_t{1} << 20, size_t{4} << 20);
   }
 
-  size_t skip_space(size_t at) const {
-    while (at < text_.size() && is_space(text_[at])) ++at;
-    return at;
-  }
-
-  // The first place from `near` on that looks like the beginning of a record: "}, {".
-  size_t find_border(size_t near) const {
-    for (size_t at = text_.find('}', near); at != std::string_view::npos;
-         at = text_.find('}', at + 1)) {
-      size_t next = skip_space(at + 1);
-      if (next == text_.size() || text_[next] != ',') continue;
-      next = skip_space(next + 1);
-      if (next < text_.size() && text_[next] == '{') return next;
-    }
-    return kNowhere;
-  }
-
   size_t stop_of(size_t index) const {
     return index + 1 < pieces_.size() ? pieces_[index + 1].begin : kNowhere;
   }
@@ -138,7 +120,7 @@ class ListReader {
         end = parse(*parser, at, piece);
         if (end == 0) return;
       }
-      at = skip_space(end);
+      at = skip_json_space(text_, end);
       if (at < text_.size() && text_[at] == ']') {
         piece.closed = true;
         piece.end = at + 1;
@@ -149,7 +131,7 @@ class ListReader {
         piece.malformed = true;
         return;
       }
-      at = skip_space(at + 1);
+      at = skip_json_space(text_, at + 1);
       if (at >= stop) {
         piece.end = at;
         break;

@@ -6,6 +6,8 @@
 #include <bitset>
 #include <cctype>
 
+#include "dataset/json_text.h"
+
 namespace atl::dataset {
 namespace {
 
@@ -18,8 +20,6 @@ constexpr std::array<bool, 256> kStructural = [] {
   for (const char c : {'"', '{', '}', '[', ']'}) table[static_cast<unsigned char>(c)] = true;
   return table;
 }();
-
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
 std::string shown(char c) {
   return std::isprint(static_cast<unsigned char>(c)) != 0
@@ -36,7 +36,7 @@ tl::unexpected<Error> malformed_json(size_t byte, std::string_view what) {
 }
 
 char JsonCursor::peek() {
-  while (offset_ < text_.size() && is_space(text_[offset_])) ++offset_;
+  while (offset_ < text_.size() && is_json_space(text_[offset_])) ++offset_;
   return offset_ < text_.size() ? text_[offset_] : '\0';
 }
 
@@ -108,7 +108,7 @@ Result<std::string_view> JsonCursor::skip_value() {
     return text_.substr(begin, offset_ - begin);
   }
   while (offset_ < text_.size() && text_[offset_] != ',' && text_[offset_] != '}' &&
-         text_[offset_] != ']' && !is_space(text_[offset_])) {
+         text_[offset_] != ']' && !is_json_space(text_[offset_])) {
     ++offset_;
   }
   if (offset_ == begin) return malformed_json(begin, "expected a value");

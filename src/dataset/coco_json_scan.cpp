@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "dataset/json_number.h"
+#include "dataset/json_text.h"
 
 namespace atl::dataset {
 namespace {
@@ -13,11 +14,8 @@ constexpr ptrdiff_t kMargin = 64;
 constexpr ptrdiff_t kLookBack = 16;
 constexpr int kMaxIntegerDigits = 18;  // cannot overflow
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-
 // What may follow a number.
-bool ends_number(char c) { return c == ',' || c == '}' || c == ']' || is_space(c); }
+bool ends_number(char c) { return c == ',' || c == '}' || c == ']' || is_json_space(c); }
 
 // Which bytes a string may have here: printable ASCII but the quote and the backslash.
 constexpr std::array<bool, 256> kPlain = [] {
@@ -65,7 +63,7 @@ RecordScanner::RecordScanner(std::string_view text, const NumberKernel& kernel)
       numbers_(std::make_unique_for_overwrite<Numbers>()) {}
 
 void RecordScanner::skip_space() {
-  while (at_ < end_ && is_space(*at_)) ++at_;
+  while (at_ < end_ && is_json_space(*at_)) ++at_;
 }
 
 bool RecordScanner::accept(char wanted) {
@@ -82,7 +80,7 @@ bool RecordScanner::integer(int64_t& value) {
   if (negative) ++at;
   const char* digits = at;
   int64_t number = 0;
-  for (; is_digit(*at); ++at) {
+  for (; is_json_digit(*at); ++at) {
     if (at - digits == kMaxIntegerDigits) return false;
     number = number * 10 + (*at - '0');
   }

@@ -1,15 +1,11 @@
-// PNG through libpng, which reports errors by not returning: as in image_jpeg.cpp, each call stands
-// in a small member function that holds no object with a destructor.
 #include <png.h>
 
-#include <algorithm>
-#include <csetjmp>
-#include <cstdio>
 #include <cstring>
 #include <string>
 
 #include "dataset/exif.h"
 #include "dataset/image_codecs.h"
+#include "dataset/png_reader.h"
 
 namespace atl::dataset {
 namespace {
@@ -18,74 +14,13 @@ namespace {
 // data.
 constexpr size_t kFirstChunkEnd = 8 + 12 + 13;
 
-class PngDecoder {
- public:
-  explicit PngDecoder(std::span<const std::byte> file) : rest_(file) {}
-  PngDecoder(const PngDecoder&) = delete;
-  PngDecoder& operator=(const PngDecoder&) = delete;
-  ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
-
-  bool start() {
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, note_error, ignore_warning);
-    if (png_ == nullptr) return false;
-    info_ = png_create_info_struct(png_);
-    if (info_ == nullptr) return false;
-    if (setjmp(png_jmpbuf(png_)) != 0) return false;
-    png_set_read_fn(png_, this, read_bytes);
-    // Text and profiles are of no use here, and are where small files hide much memory.
-    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, 0);
-    png_set_chunk_malloc_max(png_, png_alloc_size_t{1} << 24);
-    png_read_info(png_, info_);
-    png_set_strip_16(png_);
-    png_set_palette_to_rgb(png_);
-    png_set_expand_gray_1_2_4_to_8(png_);
-    png_set_gray_to_rgb(png_);
-    png_set_strip_alpha(png_);
-    passes_ = png_set_interlace_handling(png_);
-    png_read_update_info(png_, info_);
-    return true;
-  }
-
-  // The whole picture; `rgb` holds three bytes for each pixel of size().
-  bool read(uint8_t* rgb) {
-    if (setjmp(png_jmpbuf(png_)) != 0) return false;
-    const size_t row_bytes = png_get_rowbytes(png_, info_);
-    const png_uint_32 height = png_get_image_height(png_, info_);
-    for (int pass = 0; pass < passes_; ++pass) {
-      for (png_uint_32 y = 0; y < height; ++y) png_read_row(png_, rgb + y * row_bytes, nullptr);
-    }
-    return true;
-  }
-
-  ImageSize size() const {
-    return {static_cast<int>(png_get_image_width(png_, info_)),
-            static_cast<int>(png_get_image_height(png_, info_))};
-  }
-  size_t row_bytes() const { return png_get_rowbytes(png_, info_); }
-  tl::unexpected<Error> error() const {
-    return fail(ErrorCode::kInvalidInput, std::string("PNG: ") + message_);
-  }
-
- private:
-  [[noreturn]] static void note_error(png_structp png, png_const_charp message) {
-    auto* self = static_cast<PngDecoder*>(png_get_error_ptr(png));
-    std::snprintf(self->message_, sizeof self->message_, "%s", message);
-    png_longjmp(png, 1);
-  }
-  static void ignore_warning(png_structp, png_const_charp) {}
-  static void read_bytes(png_structp png, png_bytep out, size_t count) {
-    auto* self = static_cast<PngDecoder*>(png_get_io_ptr(png));
-    if (count > self->rest_.size()) png_error(png, "truncated");
-    std::memcpy(out, self->rest_.data(), count);
-    self->rest_ = self->rest_.subspan(count);
-  }
-
-  std::span<const std::byte> rest_;
-  png_structp png_ = nullptr;
-  png_infop info_ = nullptr;
-  int passes_ = 1;
-  char message_[128] = "out of memory";
-};
+void to_rgb(png_structp png) {
+  png_set_strip_16(png);
+  png_set_palette_to_rgb(png);
+  png_set_expand_gray_1_2_4_to_8(png);
+  png_set_gray_to_rgb(png);
+  png_set_strip_alpha(png);
+}
 
 }  // namespace
 
@@ -119,12 +54,19 @@ Result<ImageHeader> read_png_header(std::span<const std::byte> file) {
 }
 
 Result<void> decode_png(std::span<const std::byte> file, ImageSize size, std::span<uint8_t> rgb) {
-  PngDecoder decoder(file);
-  if (!decoder.start()) return decoder.error();
-  if (decoder.size() != size || decoder.row_bytes() != static_cast<size_t>(size.width) * 3) {
+  PngReader reader(file);
+  if (!reader.start(to_rgb)) return reader.error();
+  const size_t row_bytes = reader.row_bytes();
+  if (reader.width() != static_cast<uint32_t>(size.width) ||
+      reader.height() != static_cast<uint32_t>(size.height) ||
+      row_bytes != static_cast<size_t>(size.width) * 3) {
     return fail(ErrorCode::kInvalidInput, "PNG: a second header");
   }
-  if (!decoder.read(rgb.data())) return decoder.error();
+  for (int pass = 0; pass < reader.passes(); ++pass) {
+    for (size_t y = 0; y < static_cast<size_t>(size.height); ++y) {
+      if (!reader.read_row(rgb.data() + y * row_bytes)) return reader.error();
+    }
+  }
   return {};
 }
 

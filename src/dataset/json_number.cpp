@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dataset/json_text.h"
+
 namespace atl::dataset {
 namespace {
 
@@ -14,11 +16,9 @@ constexpr double kPowersOfTen[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7
 constexpr uint64_t kMaxExact = uint64_t{1} << 53;
 constexpr ptrdiff_t kMaxDigits = 19;  // of a mantissa that cannot overflow
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // The digits from `at` on, added to the mantissa; where they end.
 const char* read_digits(const char* at, const char* end, uint64_t& mantissa) {
-  for (; at < end && is_digit(*at); ++at)
+  for (; at < end && is_json_digit(*at); ++at)
     mantissa = mantissa * 10 + static_cast<uint64_t>(*at - '0');
   return at;
 }
@@ -47,7 +47,7 @@ std::optional<JsonNumber> read_json_number(const char* at, const char* end) {
     ++at;
     if (at < end && (*at == '-' || *at == '+')) ++at;
     const char* exponent = at;
-    while (at < end && is_digit(*at)) ++at;
+    while (at < end && is_json_digit(*at)) ++at;
     if (at == exponent) return std::nullopt;
   }
   if (exact) {

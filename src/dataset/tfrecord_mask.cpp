@@ -2,8 +2,7 @@
 // from the one above it: few places, the outline's, found by comparing two rows eight pixels at a
 // time. Sorted by column they are the runs, so the bitmap of a mask is never held.
 //
-// libpng reports errors by not returning: as in image_png.cpp, each call stands in a small member
-// function that holds no object with a destructor.
+// libpng reports errors by not returning, see png_reader.h.
 #include "dataset/tfrecord_mask.h"
 
 #include <fmt/format.h>
@@ -11,11 +10,12 @@
 
 #include <algorithm>
 #include <csetjmp>
-#include <cstdio>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "base/check.h"
+#include "dataset/png_reader.h"
 #include "dataset/rle_runs.h"
 
 namespace atl::dataset {
@@ -31,74 +31,12 @@ constexpr size_t kMaxChanges = size_t{1} << 24;
 // Interlaced pictures have to be held whole.
 constexpr uint64_t kMaxInterlacedBytes = uint64_t{1} << 28;
 
-class PngErrors {
- public:
-  tl::unexpected<Error> error() const {
-    return fail(ErrorCode::kInvalidInput, std::string("PNG: ") + message_);
-  }
-
- protected:
-  [[noreturn]] static void note_error(png_structp png, png_const_charp message) {
-    auto* self = static_cast<PngErrors*>(png_get_error_ptr(png));
-    std::snprintf(self->message_, sizeof self->message_, "%s", message);
-    png_longjmp(png, 1);
-  }
-  static void ignore_warning(png_structp, png_const_charp) {}
-
- private:
-  char message_[128] = "out of memory";
-};
-
-class MaskReader : public PngErrors {
- public:
-  explicit MaskReader(std::string_view file) : rest_(file) {}
-  MaskReader(const MaskReader&) = delete;
-  MaskReader& operator=(const MaskReader&) = delete;
-  ~MaskReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
-
-  // Afterwards a pixel has 1 to 6 bytes, all 0 where it is black.
-  bool start() {
-    png_ = png_create_read_struct(
-        PNG_LIBPNG_VER_STRING, static_cast<PngErrors*>(this), note_error, ignore_warning);
-    if (png_ == nullptr) return false;
-    info_ = png_create_info_struct(png_);
-    if (info_ == nullptr) return false;
-    if (setjmp(png_jmpbuf(png_)) != 0) return false;
-    png_set_read_fn(png_, this, read_bytes);
-    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, 0);
-    png_set_chunk_malloc_max(png_, png_alloc_size_t{1} << 24);
-    png_read_info(png_, info_);
-    png_set_packing(png_);
-    png_set_palette_to_rgb(png_);
-    png_set_strip_alpha(png_);
-    passes_ = png_set_interlace_handling(png_);
-    png_read_update_info(png_, info_);
-    return true;
-  }
-  bool read_row(uint8_t* row) {
-    if (setjmp(png_jmpbuf(png_)) != 0) return false;
-    png_read_row(png_, row, nullptr);
-    return true;
-  }
-
-  uint32_t width() const { return png_get_image_width(png_, info_); }
-  uint32_t height() const { return png_get_image_height(png_, info_); }
-  size_t row_bytes() const { return png_get_rowbytes(png_, info_); }
-  int passes() const { return passes_; }
-
- private:
-  static void read_bytes(png_structp png, png_bytep out, size_t count) {
-    auto* self = static_cast<MaskReader*>(png_get_io_ptr(png));
-    if (count > self->rest_.size()) png_error(png, "truncated");
-    std::memcpy(out, self->rest_.data(), count);
-    self->rest_.remove_prefix(count);
-  }
-
-  std::string_view rest_;
-  png_structp png_ = nullptr;
-  png_infop info_ = nullptr;
-  int passes_ = 1;
-};
+// A pixel has 1 to 6 bytes, all 0 where it is black.
+void to_whole_bytes(png_structp png) {
+  png_set_packing(png);
+  png_set_palette_to_rgb(png);
+  png_set_strip_alpha(png);
+}
 
 class MaskWriter : public PngErrors {
  public:
@@ -224,7 +162,7 @@ tl::unexpected<Error> too_ragged() {
   return fail(ErrorCode::kInvalidInput, fmt::format("a mask with more than {} runs", kMaxChanges));
 }
 
-Result<Rle> read_rows(MaskReader& reader) {
+Result<Rle> read_rows(PngReader& reader) {
   const uint32_t height = reader.height();
   const uint32_t width = reader.width();
   std::vector<uint8_t> bytes(reader.row_bytes());
@@ -238,7 +176,7 @@ Result<Rle> read_rows(MaskReader& reader) {
   return outline.finish(height);
 }
 
-Result<Rle> read_interlaced(MaskReader& reader) {
+Result<Rle> read_interlaced(PngReader& reader) {
   const uint32_t height = reader.height();
   const size_t row_bytes = reader.row_bytes();
   if (uint64_t{height} * row_bytes > kMaxInterlacedBytes) {
@@ -284,8 +222,8 @@ Result<std::string> mask_to_png(const Rle& mask) {
 }
 
 Result<Rle> mask_from_png(std::string_view png, uint32_t height, uint32_t width) {
-  MaskReader reader(png);
-  if (!reader.start()) return reader.error();
+  PngReader reader(std::as_bytes(std::span(png)));
+  if (!reader.start(to_whole_bytes)) return reader.error();
   if (reader.height() != height || reader.width() != width || !rle_size_fits(height, width)) {
     return fail(ErrorCode::kInvalidInput,
                 fmt::format("the mask is {} x {}, the image {} x {} (width x height)",

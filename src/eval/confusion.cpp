@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "eval/analysis.h"
 #include "eval/boundary.h"
+#include "eval/pairs.h"
 
 namespace atl::eval {
 namespace {
@@ -19,11 +20,8 @@ constexpr double kIou = 0.5;
 constexpr size_t kImagesAtOnce = 8;
 
 Rle mask_of(const Detection& detection, const dataset::Image& image) {
-  if (!detection.mask.counts.empty()) return detection.mask;
-  const auto [x, y, width, height] = detection.box;
-  const std::array<double, 8> corners = {x, y, x, y + height, x + width, y + height, x + width, y};
-  return dataset::rle_from_polygon(
-      corners, static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width));
+  return detection.mask.counts.empty() ? internal::box_as_mask(detection.box, image)
+                                       : detection.mask;
 }
 
 std::vector<Rle> boundaries_of(const std::vector<Rle>& masks) {

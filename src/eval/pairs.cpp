@@ -40,15 +40,14 @@ uint64_t common_box_area(const MaskExtent& a, const MaskExtent& b) {
   return left < right && top < bottom ? uint64_t{right - left} * (bottom - top) : 0;
 }
 
-// What stands for the mask of a detection without one.
-Rle box_as_mask(const Box& box, const dataset::Image& image) {
+}  // namespace
+
+dataset::Rle box_as_mask(const std::array<double, 4>& box, const dataset::Image& image) {
   const auto [x, y, width, height] = box;
   const std::array<double, 8> corners = {x, y, x, y + height, x + width, y + height, x + width, y};
   return dataset::rle_from_polygon(
       corners, static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width));
 }
-
-}  // namespace
 
 const Pairs& PairFinder::find(IouKind kind, const dataset::Image& image, const Task& task) {
   result_.pairs.clear();

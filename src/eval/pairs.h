@@ -2,6 +2,7 @@
 // this room.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -41,6 +42,9 @@ struct Pairs {
     return std::span(pairs).subspan(begin[detection], begin[detection + 1] - begin[detection]);
   }
 };
+
+// What stands for the mask of a detection without one; box: x, y, w, h.
+dataset::Rle box_as_mask(const std::array<double, 4>& box, const dataset::Image& image);
 
 // Keeps its buffers; one for each thread.
 class PairFinder {

@@ -13,15 +13,13 @@
 
 #include "base/parallel.h"
 #include "dataset/json_number.h"
+#include "dataset/json_text.h"
 #include "eval/result_record.h"
 
 namespace atl::eval::internal {
 namespace {
 
 constexpr int kMaxDepth = 64;
-
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Every member function that returns bool: false where the exact reader must look.
 class RecordScanner {
@@ -31,7 +29,7 @@ class RecordScanner {
 
   size_t offset() const { return static_cast<size_t>(at_ - text_); }
   void skip_space() {
-    while (at_ < end_ && is_space(*at_)) ++at_;
+    while (at_ < end_ && dataset::is_json_space(*at_)) ++at_;
   }
   bool at_end() const { return at_ == end_; }
   bool accept(char c) {
@@ -127,7 +125,7 @@ bool RecordScanner::integer(int64_t& value) {
   if (at_ < end_ && *at_ == '-') ++at_;
   const char* digits = at_;
   uint64_t magnitude = 0;  // of too many digits something
-  while (at_ < end_ && is_digit(*at_)) {
+  while (at_ < end_ && dataset::is_json_digit(*at_)) {
     magnitude = magnitude * 10 + static_cast<uint64_t>(*at_++ - '0');
   }
   const auto count = at_ - digits;
@@ -236,20 +234,6 @@ bool RecordScanner::record(ResultRecord& record) {
   return read && (seen & (kImage | kCategory | kScore)) == (kImage | kCategory | kScore);
 }
 
-// The next place from `from` on that looks like the beginning of a record after another one.
-size_t likely_record(std::string_view text, size_t from) {
-  for (size_t at = text.find('}', from); at != std::string_view::npos;
-       at = text.find('}', at + 1)) {
-    size_t next = at + 1;
-    while (next < text.size() && is_space(text[next])) ++next;
-    if (next == text.size() || text[next] != ',') continue;
-    ++next;
-    while (next < text.size() && is_space(text[next])) ++next;
-    if (next < text.size() && text[next] == '{') return next;
-  }
-  return text.size();
-}
-
 // The records of [begin, end), `end` being where the next piece begins, or the end of the text.
 bool scan_piece(std::string_view text,
                 size_t begin,
@@ -272,17 +256,16 @@ bool scan_piece(std::string_view text,
 }  // namespace
 
 std::optional<RecordLists> scan_results(std::string_view text, int threads, size_t piece_bytes) {
-  size_t begin = 0;
-  while (begin < text.size() && is_space(text[begin])) ++begin;
+  size_t begin = dataset::skip_json_space(text, 0);
   if (begin == text.size() || text[begin] != '[') return std::nullopt;
-  for (++begin; begin < text.size() && is_space(text[begin]);) ++begin;
+  begin = dataset::skip_json_space(text, begin + 1);
   if (begin == text.size() || text[begin] != '{') return std::nullopt;
 
   std::vector<size_t> begins = {begin};
   for (size_t from = begin + piece_bytes; from < text.size(); from += piece_bytes) {
     if (from < begins.back()) continue;
-    const size_t at = likely_record(text, from);
-    if (at == text.size()) break;
+    const size_t at = dataset::likely_record(text, from);
+    if (at == std::string_view::npos) break;
     begins.push_back(at);
   }
   begins.push_back(text.size());
