@@ -1,4 +1,4 @@
-# A room is a folder under src/, one static library atoll_ROOM and one test program ROOM_test.
+# A room is a folder under src/ (a large one has folders of its own), one static library atoll_ROOM and one test program ROOM_test.
 # The dependencies named here are the only rooms its files may include
 # (tests/include_check.py holds every #include against them).
 #
@@ -11,7 +11,7 @@
 
 function(atoll_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "ROOMS;LIBRARIES;TEST_ROOMS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")

@@ -17,6 +17,8 @@ namespace atl {
 enum class ErrorCode {
   kInvalidInput,  // what the user gave is wrong: exit code 2
   kNotFound,      // a named file, object or entry is not there
+  kPermission,    // it may be there, but not for us
+  kConflict,      // it is no longer what the caller took it for
   kIo,            // the operating system or a server refused
   kCorrupt,       // bytes that should be ours are damaged
   kUnsupported,   // well-formed, but not something Atoll does

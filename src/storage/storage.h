@@ -80,6 +80,11 @@ class ObjectStore {
                             const std::function<bool(const ObjectInfo&)>& visit) = 0;
   // Removing what is not there is no error.
   virtual Result<void> remove(std::string_view key) = 0;
+  // What will be read next, in this order, whole objects: a store behind a network fetches them ahead,
+  // within its memory. Keys of a later call come after those of an earlier one. A hint: nothing fails.
+  virtual void will_need(std::span<const std::string> /*keys*/) {}
+  // Returns when everything appended so far is where a crash of this machine does not reach it.
+  virtual Result<void> flush() { return {}; }
   // Keeps a second writer out: while the claim lives, another one, from this process or any other,
   // is refused with kInvalidInput. It ends with the process, however that ends. Reading and writing
   // need no claim. A store that knows no locks gives one that keeps nobody out.

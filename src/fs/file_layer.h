@@ -1,0 +1,222 @@
+// A bucket as a POSIX file tree, with FSx for Lustre's behaviour: what is not there yet is read through
+// the cache, what is changed is kept on the local disk, safe against crashes, and exported to the
+// bucket by policy. Knows nothing of FUSE: fuse_server.h puts it into the kernel, tests call it.
+//
+// State lives in one directory: journal.db (SQLite, WAL), the tree's local changes, one transaction for
+// each operation; and files/, the contents of files that are or were open for writing, sparse where
+// the bucket's bytes have not been needed. What is not in the journal is as the namespace has it.
+//
+// States of a file, as `lfs hsm_state` tells them:
+//   exists    the bucket has this file, perhaps an older content
+//   archived  the bucket has exactly this content
+//   dirty     the local content is newer; not archived
+//   released  archived, and no byte of it is on the local disk
+//
+// Thread safe. Operations that need the network wait for it, up to the remote's deadline.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "storage/cache/block_cache.h"
+#include "storage/namespace/namespace.h"
+#include "storage/remote.h"
+
+namespace atl::fs {
+
+// An operation's answer to the kernel: a value or an errno. `reason` is for the log, where there is more
+// to say than the number.
+struct FsError {
+  int error_number = 0;
+  std::string reason;
+};
+template <typename T>
+using FsResult = tl::expected<T, FsError>;
+// The one place where an Error becomes an errno.
+FsError to_fs_error(const Error& error);
+
+using InodeNumber = uint64_t;
+inline constexpr InodeNumber kRoot = 1;
+
+struct Attributes {
+  InodeNumber inode = 0;
+  uint32_t mode = 0;  // type and permissions, as st_mode
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t links = 1;
+  uint64_t size_bytes = 0;
+  timespec accessed{};
+  timespec modified{};
+  timespec changed{};
+};
+
+// What setattr() is to change; the rest stays.
+struct AttributeChanges {
+  std::optional<uint32_t> permissions;  // 07777
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  std::optional<uint64_t> size_bytes;
+  std::optional<timespec> accessed;
+  std::optional<timespec> modified;
+};
+
+struct NamedAttributes {
+  std::string name;
+  Attributes attributes;
+};
+
+// Bytes of a file: in memory, or a piece of a file on disk that can be spliced.
+struct FileBytes {
+  storage::Blob blob;
+  int fd =
+      -1;  // where >= 0: these bytes are [fd_offset, fd_offset + size_bytes) of it, and `owner` keeps it open
+  uint64_t fd_offset = 0;
+  uint64_t size_bytes = 0;
+  std::shared_ptr<const void> owner;
+};
+
+enum class ExportPolicy { kOnClose, kOnDemand };
+enum class ConflictPolicy { kRemoteWins, kLocalWins, kKeepBoth };
+
+struct FileLayerOptions {
+  std::string directory;  // of the journal and the local contents
+  bool read_only = false;
+  uint32_t uid = 0;  // of what carries no metadata
+  uint32_t gid = 0;
+  uint32_t umask = 0022;
+  ExportPolicy exports = ExportPolicy::kOnClose;
+  ConflictPolicy conflicts = ConflictPolicy::kKeepBoth;
+  bool fsync_to_bucket = false;
+  storage::ImportPolicy imports;
+  std::chrono::seconds import_interval{60};
+  uint64_t max_read_ahead_bytes = uint64_t{128} << 20;  // of all handles together
+};
+
+struct FileState {
+  std::string path;
+  bool is_directory = false;
+  bool exists = false;
+  bool archived = false;
+  bool dirty = false;
+  bool released = false;
+  uint64_t size_bytes = 0;
+  uint64_t cached_bytes = 0;
+};
+
+struct Progress {
+  uint64_t files = 0;
+  uint64_t files_in_all = 0;
+  uint64_t bytes = 0;
+  uint64_t bytes_in_all = 0;
+};
+using OnProgress = std::function<void(const Progress&)>;
+
+using Handle = uint64_t;
+
+class FileLayer {
+ public:
+  // Replays the journal. kInvalidInput: another process has this directory; kPermission: it is another
+  // user's.
+  static Result<std::unique_ptr<FileLayer>> open(std::shared_ptr<storage::Remote> remote,
+                                                 std::shared_ptr<storage::Namespace> names,
+                                                 std::shared_ptr<storage::BlockCache> cache,
+                                                 FileLayerOptions options);
+  // Waits for what is being exported; what is not exported yet stays in the journal.
+  virtual ~FileLayer() = default;
+
+  // ---- what the kernel asks for ---------------------------------------------------------------
+  virtual FsResult<Attributes> lookup(InodeNumber parent, std::string_view name) = 0;
+  // The kernel gives back `lookups` references; numbers without any may be used again.
+  virtual void forget(InodeNumber inode, uint64_t lookups) = 0;
+  virtual FsResult<Attributes> attributes(InodeNumber inode) = 0;
+  virtual FsResult<Attributes> set_attributes(InodeNumber inode,
+                                              const AttributeChanges& changes) = 0;
+  // In byte order of the names, from the first after `after`, until the visitor returns false; without
+  // "." and "..". Does not count as a lookup.
+  virtual FsResult<void> list(InodeNumber directory,
+                              std::string_view after,
+                              const std::function<bool(const NamedAttributes&)>& visit) = 0;
+
+  struct Created {
+    Attributes attributes;
+    Handle handle = 0;
+  };
+  // `flags` as in open(2). O_TRUNC and O_APPEND are honoured.
+  virtual FsResult<Handle> open(InodeNumber inode, int flags) = 0;
+  virtual FsResult<Created> create(InodeNumber parent,
+                                   std::string_view name,
+                                   uint32_t permissions,
+                                   uint32_t uid,
+                                   uint32_t gid,
+                                   int flags) = 0;
+  virtual FsResult<FileBytes> read(Handle handle, uint64_t offset, uint64_t size_bytes) = 0;
+  virtual FsResult<uint64_t> write(Handle handle,
+                                   uint64_t offset,
+                                   std::span<const std::byte> bytes) = 0;
+  virtual FsResult<void> fsync(Handle handle) = 0;
+  // close(2) of one descriptor; the content is in the journal when it returns.
+  virtual FsResult<void> flush(Handle handle) = 0;
+  virtual void release_handle(Handle handle) = 0;
+
+  virtual FsResult<Attributes> make_directory(InodeNumber parent,
+                                              std::string_view name,
+                                              uint32_t permissions,
+                                              uint32_t uid,
+                                              uint32_t gid) = 0;
+  virtual FsResult<Attributes> make_symlink(InodeNumber parent,
+                                            std::string_view name,
+                                            std::string_view target,
+                                            uint32_t uid,
+                                            uint32_t gid) = 0;
+  virtual FsResult<std::string> read_symlink(InodeNumber inode) = 0;
+  virtual FsResult<void> unlink(InodeNumber parent, std::string_view name) = 0;
+  virtual FsResult<void> remove_directory(InodeNumber parent, std::string_view name) = 0;
+  // `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE.
+  virtual FsResult<void> rename(InodeNumber from,
+                                std::string_view name,
+                                InodeNumber to,
+                                std::string_view new_name,
+                                unsigned flags) = 0;
+  virtual FsResult<std::string> xattr(InodeNumber inode, std::string_view name) = 0;
+  virtual FsResult<std::vector<std::string>> xattrs(InodeNumber inode) = 0;
+  // `flags`: XATTR_CREATE, XATTR_REPLACE.
+  virtual FsResult<void> set_xattr(InodeNumber inode,
+                                   std::string_view name,
+                                   std::string_view value,
+                                   int flags) = 0;
+  virtual FsResult<void> remove_xattr(InodeNumber inode, std::string_view name) = 0;
+  virtual FsResult<struct statvfs> statistics() = 0;
+
+  // ---- what `atoll fs` asks for (paths relative to the root, "" for all) ------------------------
+  virtual Result<void> states(std::string_view path,
+                              bool recursive,
+                              const std::function<bool(const FileState&)>& visit) = 0;
+  virtual Result<Progress> preload(std::string_view path,
+                                   std::string_view glob,
+                                   std::stop_token stop,
+                                   const OnProgress& progress) = 0;
+  // Exported files that nobody has read for `unused`.
+  virtual Result<Progress> release(std::string_view path,
+                                   std::chrono::seconds unused,
+                                   const OnProgress& progress) = 0;
+  // What is dirty, and waits for it.
+  virtual Result<Progress> export_now(std::string_view path,
+                                      std::stop_token stop,
+                                      const OnProgress& progress) = 0;
+  virtual Result<storage::ImportCounts> import_now(std::string_view path, std::stop_token stop) = 0;
+};
+
+}  // namespace atl::fs

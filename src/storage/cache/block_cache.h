@@ -1,0 +1,95 @@
+// Blocks of objects on disk: persistent, bounded, checked, and shared by every process that names the
+// same directory, on one machine or, where the directory is shared, on many. Each block is fetched once.
+//
+// On disk, one file for each block, DIR/blocks/ab/cdef…, named by a hash of what it is; a header says
+// which object, version and block it is and carries the CRC-32C of the bytes. A file is written beside
+// and renamed, so it is whole or not there; one that does not read back is removed and fetched again.
+// A block that is being fetched is marked by a lease that its holder renews; a dead holder's lease is
+// taken over.
+//
+// Files are 0600 in directories of 0700; a directory that belongs to another user is refused.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "storage/remote.h"
+#include "storage/storage.h"
+
+namespace atl::storage {
+
+// One version of one object. Two versions never share a block.
+struct ObjectVersion {
+  std::string key;
+  std::string etag;  // never empty
+  uint64_t size_bytes = 0;
+};
+
+struct BlockCacheOptions {
+  std::string directory;
+  uint64_t max_bytes = uint64_t{100} << 30;
+  uint64_t min_free_bytes = uint64_t{2} << 30;  // of the file system, left to others
+  uint64_t block_bytes = uint64_t{1} << 20;     // the last block of an object is shorter
+  int max_fetches = 32;                         // GETs under way at a time, of this process
+  uint64_t max_fetch_bytes = uint64_t{8}
+                             << 20;  // adjacent blocks are fetched by one GET up to this
+};
+
+struct BlockCacheCounts {
+  uint64_t hits = 0;           // blocks from disk
+  uint64_t misses = 0;         // blocks fetched by this process
+  uint64_t waits = 0;          // blocks that another process or thread was fetching
+  uint64_t corrupt = 0;        // blocks that did not read back
+  uint64_t evicted = 0;        // blocks removed for space
+  uint64_t fetched_bytes = 0;  // by this process
+};
+
+// Thread safe.
+class BlockCache {
+ public:
+  using OnBlock = std::function<void(uint64_t index, Result<Blob>)>;
+  enum class Urgency { kNow, kAhead };  // what is wanted now overtakes what is read ahead
+
+  // kPermission: the directory is another user's. kIo: it cannot be made or written to.
+  static Result<std::shared_ptr<BlockCache>> open(BlockCacheOptions options);
+  virtual ~BlockCache() = default;
+
+  virtual const BlockCacheOptions& options() const = 0;
+
+  // Block by block, in no order, each once, from some thread of the cache's or from this one: from
+  // disk, from another reader's fetch, or by `remote`. `done` must not block. A full or broken disk does
+  // not fail a read: the block is delivered and not kept. Errors are the remote's; kConflict: the
+  // object is no longer this version.
+  virtual void read_async(std::shared_ptr<Remote> remote,
+                          const ObjectVersion& version,
+                          uint64_t first_block,
+                          uint64_t blocks,
+                          Urgency urgency,
+                          OnBlock done) = 0;
+  // The bytes [offset, offset + size), waiting; fewer where the object ends.
+  Result<Blob> read(std::shared_ptr<Remote> remote,
+                    const ObjectVersion& version,
+                    uint64_t offset,
+                    uint64_t size_bytes);
+  // Only what is there already.
+  virtual std::optional<Blob> find(const std::string& remote_identity,
+                                   const ObjectVersion& version,
+                                   uint64_t block) = 0;
+  // How many bytes of this version are on disk.
+  virtual uint64_t cached_bytes(const std::string& remote_identity,
+                                const ObjectVersion& version) const = 0;
+  // Removes them; the space comes back at once.
+  virtual Result<void> release(const std::string& remote_identity,
+                               const ObjectVersion& version) = 0;
+
+  virtual BlockCacheCounts counts() const = 0;
+  // On disk, of everyone.
+  virtual uint64_t used_bytes() const = 0;
+};
+
+}  // namespace atl::storage

@@ -1,0 +1,97 @@
+// A bucket in memory, for tests: counts requests and bytes, can be slow, can fail.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "storage/remote.h"
+
+namespace atl::storage {
+
+class FakeRemote : public Remote {
+ public:
+  explicit FakeRemote(std::string identity = "fake/bucket");
+  ~FakeRemote() override;
+
+  struct Counts {
+    uint64_t gets = 0;
+    uint64_t bytes_read = 0;
+    uint64_t lists = 0;
+    uint64_t stats = 0;
+    uint64_t uploads = 0;
+    uint64_t copies = 0;
+    uint64_t removals = 0;
+  };
+  Counts counts() const;
+
+  // The content of an object, past the counters; nullopt where there is none.
+  std::optional<std::string> content(std::string_view key) const;
+  Metadata metadata(std::string_view key) const;
+  // Puts or replaces an object, as somebody else would. Each version has another ETag.
+  void put(std::string_view key, std::string_view content, Metadata metadata = {});
+  void erase(std::string_view key);
+
+  // While held, reads wait; release lets them go on. For tests of what happens meanwhile.
+  void hold_reads();
+  void release_reads();
+  // How many reads are waiting; wait_for_reads returns once there are n.
+  void wait_for_reads(size_t n) const;
+
+  // Consulted before each call ("read KEY", "list PREFIX", "upload KEY", "stat KEY", "copy KEY",
+  // "remove KEY"); an Error that it returns is the call's.
+  using Fault = std::function<std::optional<Error>(std::string_view call)>;
+  void set_fault(Fault fault);
+
+  std::string uri() const override { return "fake:"; }
+  std::string identity() const override { return identity_; }
+  void read_async(RangeRequest request, OnRange done) override;
+  Result<RemoteObject> stat(std::string_view key) override;
+  Result<ListPage> list_page(std::string_view prefix,
+                             std::string_view next,
+                             std::string_view start_after = {}) override;
+  Result<ObjectInfo> upload(std::string_view key,
+                            const UploadSource& source,
+                            const UploadOptions& options) override;
+  Result<ObjectInfo> copy(std::string_view from,
+                          std::string_view to,
+                          const Metadata& metadata,
+                          std::string_view if_match = {}) override;
+  Result<void> remove(std::span<const std::string> keys) override;
+
+ private:
+  struct Object {
+    std::string content;
+    Metadata metadata;
+    uint64_t version = 0;
+    std::chrono::system_clock::time_point modified;
+  };
+  struct Waiting {
+    RangeRequest request;
+    OnRange done;
+  };
+
+  void serve();
+  Result<RangeBytes> answer(const RangeRequest& request);
+  Result<void> enter(std::string call);
+  static ObjectInfo info_of(std::string_view key, const Object& object);
+  ObjectInfo store(std::string_view key, std::string content, Metadata metadata);  // mutex_ held
+
+  const std::string identity_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::map<std::string, Object, std::less<>> objects_;
+  uint64_t versions_ = 0;
+  Counts counts_;
+  Fault fault_;
+  bool held_ = false;
+  bool ending_ = false;
+  std::deque<Waiting> waiting_;
+  std::thread server_;  // plays the I/O thread
+};
+
+}  // namespace atl::storage

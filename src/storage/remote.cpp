@@ -1,0 +1,27 @@
+#include "storage/remote.h"
+
+#include <algorithm>
+#include <future>
+
+namespace atl::storage {
+
+UploadSource upload_source(Blob bytes) {
+  const uint64_t size_bytes = bytes.size();
+  return {size_bytes, [bytes = std::move(bytes)](uint64_t offset, uint64_t size) -> Result<Blob> {
+            const auto all = bytes.bytes();
+            offset = std::min<uint64_t>(offset, all.size());
+            size = std::min<uint64_t>(size, all.size() - offset);
+            auto owner = std::make_shared<const Blob>(bytes);
+            return Blob(owner, owner->bytes().subspan(offset, size));
+          }};
+}
+
+Result<RangeBytes> Remote::read(RangeRequest request) {
+  std::promise<Result<RangeBytes>> promise;
+  auto future = promise.get_future();
+  read_async(std::move(request),
+             [&promise](Result<RangeBytes> result) { promise.set_value(std::move(result)); });
+  return future.get();
+}
+
+}  // namespace atl::storage
