@@ -145,10 +145,25 @@ class FileLayer {
   virtual FsResult<Attributes> set_attributes(InodeNumber inode,
                                               const AttributeChanges& changes) = 0;
   // In byte order of the names, from the first after `after`, until the visitor returns false; without
-  // "." and "..". Does not count as a lookup.
+  // "." and "..". Where `count_lookups`, every visited entry counts as one lookup() of it, as the
+  // kernel's readdirplus wants; else the numbers are only for show.
   virtual FsResult<void> list(InodeNumber directory,
                               std::string_view after,
+                              bool count_lookups,
                               const std::function<bool(const NamedAttributes&)>& visit) = 0;
+
+  // What an import has changed under the kernel's eyes: the content or attributes of `inode` (0: none),
+  // or what `parent` has as `name` ("": no entry). Only what has lookups, or has a parent that has, needs
+  // to be told; anything untold is noticed when the kernel's timeouts are over.
+  struct Change {
+    InodeNumber inode = 0;
+    InodeNumber parent = 0;
+    std::string name;
+  };
+  using OnChange = std::function<void(const Change&)>;
+  // Called from a thread that is no operation's, with no lock held: the kernel may call back meanwhile.
+  // A null function ends it; when on_change returns, the one before is not running any more.
+  virtual void on_change(OnChange changed) = 0;
 
   struct Created {
     Attributes attributes;
