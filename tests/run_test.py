@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+SERVER_SCRIPTS = [f"tests/s3_server/{name}.sh" for name in ("fetch", "start", "stop")]
 
 
 def run(*arguments, **options):
@@ -22,7 +23,7 @@ def function(name, *arguments):
 
 class Run(unittest.TestCase):
     def test_the_scripts_parse(self):
-        for script in ("run", ".ci/run", "fuzz/run_targets.sh"):
+        for script in ("run", ".ci/run", "fuzz/run_targets.sh", *SERVER_SCRIPTS):
             subprocess.run(["bash", "-n", ROOT / script], check=True)
             self.assertTrue(os.access(ROOT / script, os.X_OK), script)
 

@@ -1,0 +1,22 @@
+# A real S3 server for the tests that want one: started once for a run of ctest, stopped at its end.
+#
+#   atoll_server_test(NAME COMMAND...)
+#
+# The test gets the label `server` and, in ATOLL_S3_SERVER, the name of the file that says where the server is
+# (start.sh's server.json). Where there is no server to be had, starting it is skipped and that file is not there:
+# the test must then say so and skip, too, by exit code 77 or as gtest does.
+
+set(ATOLL_S3_SERVER_FOLDER ${CMAKE_BINARY_DIR}/s3_server)
+
+add_test(NAME s3_server_starts COMMAND ${CMAKE_CURRENT_LIST_DIR}/start.sh ${ATOLL_S3_SERVER_FOLDER})
+set_tests_properties(s3_server_starts PROPERTIES FIXTURES_SETUP s3_server LABELS server TIMEOUT 300
+                                                 SKIP_RETURN_CODE 77)
+add_test(NAME s3_server_stops COMMAND ${CMAKE_CURRENT_LIST_DIR}/stop.sh ${ATOLL_S3_SERVER_FOLDER})
+set_tests_properties(s3_server_stops PROPERTIES FIXTURES_CLEANUP s3_server LABELS server TIMEOUT 60)
+
+function(atoll_server_test name)
+  add_test(NAME ${name} COMMAND ${ARGN})
+  set_tests_properties(${name} PROPERTIES
+    FIXTURES_REQUIRED s3_server LABELS server TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT ATOLL_S3_SERVER=${ATOLL_S3_SERVER_FOLDER}/server.json)
+endfunction()
