@@ -89,7 +89,13 @@ struct FileBytes {
 };
 
 enum class ExportPolicy { kOnClose, kOnDemand };
+// What happens where an object was changed in the bucket and here: the local change is dropped; the
+// bucket's is replaced; or the local content is kept beside it as "name.conflict-HOST-TIME".
 enum class ConflictPolicy { kRemoteWins, kLocalWins, kKeepBoth };
+// Whose mode, owner, times and type (a symlink is an object like others) are asked for, by a HEAD for
+// each object, once for each version: of what lies in a directory whose own object carries such
+// metadata, as every exported one does; of everything; of nothing. What is not asked for has defaults.
+enum class PosixMetadata { kAuto, kAlways, kNever };
 
 struct FileLayerOptions {
   std::string directory;  // of the journal and the local contents
@@ -103,6 +109,24 @@ struct FileLayerOptions {
   storage::ImportPolicy imports;
   std::chrono::seconds import_interval{60};
   uint64_t max_read_ahead_bytes = uint64_t{128} << 20;  // of all handles together
+  PosixMetadata posix_metadata = PosixMetadata::kAuto;
+  int export_workers = 8;
+  // Local contents that the bucket has, too, are kept up to so many bytes, the newest ones.
+  uint64_t keep_exported_bytes = uint64_t{10} << 30;
+  // A line for the log: conflicts, exports that are tried again, damage. From any thread; may be null.
+  std::function<void(std::string_view line)> log;
+  // For tests: asked before each system call on local contents ("pwrite", "ftruncate", …); a number other
+  // than 0 is the errno it fails with.
+  std::function<int(std::string_view call)> disk_fault;
+};
+
+struct LayerCounts {
+  uint64_t exported_files = 0;  // contents and metadata; directories and links, too
+  uint64_t exported_bytes = 0;
+  uint64_t removed_objects = 0;
+  uint64_t failed_exports = 0;  // attempts; they are tried again
+  uint64_t conflicts = 0;
+  uint64_t waiting_exports = 0;
 };
 
 struct FileState {
@@ -169,8 +193,12 @@ class FileLayer {
     Attributes attributes;
     Handle handle = 0;
   };
+  struct Opened {
+    Handle handle = 0;
+    bool keep_cache = false;  // what the kernel has of this inode's content is still right
+  };
   // `flags` as in open(2). O_TRUNC and O_APPEND are honoured.
-  virtual FsResult<Handle> open(InodeNumber inode, int flags) = 0;
+  virtual FsResult<Opened> open(InodeNumber inode, int flags) = 0;
   virtual FsResult<Created> create(InodeNumber parent,
                                    std::string_view name,
                                    uint32_t permissions,
@@ -214,6 +242,7 @@ class FileLayer {
                                    int flags) = 0;
   virtual FsResult<void> remove_xattr(InodeNumber inode, std::string_view name) = 0;
   virtual FsResult<struct statvfs> statistics() = 0;
+  virtual LayerCounts counts() const = 0;
 
   // ---- what `atoll fs` asks for (paths relative to the root, "" for all) ------------------------
   virtual Result<void> states(std::string_view path,
