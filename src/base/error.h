@@ -74,9 +74,11 @@ int exit_code(const Error& error);
   }))
 
 namespace atl::internal {
-template <typename T>
-T take(tl::expected<T, Error>&& result) {
+// Any error type: a room may have one of its own beside Error.
+template <typename T, typename E>
+T take(tl::expected<T, E>&& result) {
   return std::move(*result);
 }
-inline void take(tl::expected<void, Error>&&) {}
+template <typename E>
+void take(tl::expected<void, E>&&) {}
 }  // namespace atl::internal
