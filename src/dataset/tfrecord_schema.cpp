@@ -6,8 +6,8 @@
 #include <array>
 
 #include "dataset/image.h"
-#include "dataset/sha256.h"
 #include "dataset/tfrecord_mask.h"
+#include "storage/sha256.h"
 
 namespace atl::dataset {
 namespace {
@@ -269,7 +269,7 @@ Result<std::string> tfrecord_of_image(const CocoDataset& dataset,
   writer.add(kWidth, int64_t{image.width});
   writer.add(kFileName, image.file_name);
   writer.add(kSourceId, fmt::format("{}", image.id));
-  writer.add(kSha256, sha256_hex(encoded));
+  writer.add(kSha256, storage::sha256_hex(encoded));
   writer.add(kEncoded, text_of(encoded));
   writer.add(kFormat, format_name(header.format));
   writer.add_floats(kXmin, lists.xmin);

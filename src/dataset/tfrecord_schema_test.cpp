@@ -8,8 +8,8 @@
 
 #include "base/keyed_random.h"
 #include "dataset/image.h"
-#include "dataset/sha256.h"
 #include "dataset/tfrecord_mask.h"
+#include "storage/sha256.h"
 
 namespace atl::dataset {
 namespace {
@@ -91,7 +91,7 @@ TEST(TfrecordSchema, an_image_and_its_objects_come_back) {
   EXPECT_EQ(trip.image.width, 64);
   EXPECT_EQ(trip.image.height, 48);
   EXPECT_EQ(trip.example.find("image/format")->bytes.at(0), "png");
-  EXPECT_EQ(trip.example.find("image/key/sha256")->bytes.at(0), sha256_hex(file));
+  EXPECT_EQ(trip.example.find("image/key/sha256")->bytes.at(0), storage::sha256_hex(file));
   ASSERT_EQ(trip.image.objects.size(), 2U);
   EXPECT_THAT(trip.image.class_texts, testing::ElementsAre("disc", "star"));
   for (size_t i = 0; i < 2; ++i) {

@@ -1,6 +1,9 @@
 // AWS Signature Version 4: the only file that knows how to sign a request for AWS, with the encoding
 // of paths and queries that goes with it.
 //
+// Every header given is signed but those that proxies and HTTP itself may change (User-Agent, Connection
+// and the like). The query goes out in the order in which it is signed.
+//
 // Source: "Signature Version 4 signing process" and "Authenticating requests (AWS Signature Version 4)"
 // of AWS's documentation. S3 differs from the other services in two points: its path is encoded once,
 // not twice, and not normalised.
@@ -24,7 +27,8 @@ struct UnsignedRequest {
   std::string path = "/";                                  // not encoded: "/bucket/a key"
   std::vector<std::pair<std::string, std::string>> query;  // not encoded, any order
   std::vector<HttpHeader> headers;  // all but Host and those of the signature
-  // SHA-256 of the body in lower-case hex, or "UNSIGNED-PAYLOAD".
+  // SHA-256 of the body in lower-case hex (storage/sha256.h), or "UNSIGNED-PAYLOAD". "": there is no
+  // body; in a presigned URL for S3: whatever body comes.
   std::string payload_sha256;
 };
 
@@ -33,7 +37,7 @@ struct SigningScope {
   std::string service = "s3";
 };
 
-// How the request goes out.
+// How the request goes out. Host is not among the headers: it follows from the URL.
 struct SignedRequest {
   std::string url;
   std::vector<HttpHeader> headers;
@@ -52,9 +56,7 @@ std::string presign(const UnsignedRequest& request,
                     std::chrono::system_clock::time_point now,
                     std::chrono::seconds valid);
 
-// Lower-case hex.
-std::string sha256_hex(std::string_view bytes);
-// RFC 3986: everything but A-Z a-z 0-9 - . _ ~ as %XX, and '/' only if asked for.
+// The bytes of the text, UTF-8 or not, by RFC 3986: everything but A-Z a-z 0-9 - . _ ~ as %XX, and '/' only if asked for.
 std::string encode_uri(std::string_view text, bool encode_slash);
 
 }  // namespace atl::storage
