@@ -26,9 +26,15 @@ struct NamespaceOptions {
   std::string directory;  // of the database; made 0700
   // How long what the bucket said is believed without asking again.
   std::chrono::seconds max_age{60};
+  // A line for the user: a damaged database was made anew, an import in the background failed. From any
+  // thread; null: to standard error.
+  std::function<void(std::string_view line)> log;
+  // For tests; null: the system's clock, which the processes of a machine share.
+  std::function<std::chrono::system_clock::time_point()> now;
 };
 
-// Which differences an import takes over.
+// Which differences an import takes over. What was never listed before is no difference: there, every
+// object is taken over.
 struct ImportPolicy {
   bool new_objects = true;
   bool changed_objects = true;
@@ -51,6 +57,13 @@ struct DirectoryEntry {
   bool has_object = false;           // false for a directory that exists only by what lies in it
   ObjectInfo info;                   // where has_object; info.key ends in '/' for a directory
   std::optional<Metadata> metadata;  // where it has been asked for since the object's last change
+};
+
+// A change in the bucket as somebody tells it, an S3 event.
+struct ObjectEvent {
+  ObjectInfo info;  // only the key where it was removed
+  bool removed = false;
+  std::string sequencer;  // orders the events of one key: S3's hexadecimal number; may be ""
 };
 
 // Thread safe; many processes may have it open.
@@ -90,8 +103,18 @@ class Namespace {
   // What we know because we did it, or heard it from an answer or an event.
   virtual Result<void> record(const ObjectInfo& info, const Metadata* metadata) = 0;
   virtual Result<void> forget(std::string_view key) = 0;
+  // Whether it was news: an event that comes after a later one of its key changes nothing.
+  virtual Result<bool> apply(const ObjectEvent& event) = 0;
 
+  // Keys that lookup_path() and children() do not show.
   virtual uint64_t hidden_keys() const = 0;
+
+  // An object that was known, or known not to be there, has been created, changed or removed in the
+  // bucket, by others than record() and forget(): an import of this process or a listing has found it,
+  // or an event told it.
+  using OnChange = std::function<void(std::string_view key)>;
+  // Called from a thread of the namespace's, which must not wait for the namespace; null ends it.
+  virtual void on_change(OnChange changed) = 0;
 };
 
 }  // namespace atl::storage
