@@ -27,6 +27,7 @@ def closure(path, include_folder, seen=None):
     if path not in seen and path.is_file():
         text = seen[path] = path.read_text()
         for name in INCLUDE.findall(text):
+            closure(path.parent / name, include_folder, seen)
             closure(include_folder / name, include_folder, seen)
     return seen
 

@@ -1,9 +1,10 @@
 // Blocks of objects on disk: persistent, bounded, checked, and shared by every process that names the
 // same directory, on one machine or, where the directory is shared, on many. Each block is fetched once.
 //
-// On disk, one file for each block, DIR/blocks/ab/cdef…, named by a hash of what it is; a header says
-// which object, version and block it is and carries the CRC-32C of the bytes. A file is written beside
-// and renamed, so it is whole or not there; one that does not read back is removed and fetched again.
+// On disk, one file for each block, DIR/blocks/a/bcdef…, named by a hash of what it is; a header says
+// which object, version and block it is and carries CRC-32Cs of the bytes (storage/cache/block_header.h).
+// A file is written beside and renamed; one that does not read back, torn by a power cut or damaged
+// later, is removed and fetched again.
 // A block that is being fetched is marked by a lease that its holder renews; a dead holder's lease is
 // taken over.
 //
@@ -46,10 +47,11 @@ struct BlockCacheCounts {
   uint64_t waits = 0;          // blocks that another process or thread was fetching
   uint64_t corrupt = 0;        // blocks that did not read back
   uint64_t evicted = 0;        // blocks removed for space
+  uint64_t not_kept = 0;       // blocks delivered that the disk did not take
   uint64_t fetched_bytes = 0;  // by this process
 };
 
-// Thread safe.
+// Thread safe. Its end waits for the GETs under way.
 class BlockCache {
  public:
   using OnBlock = std::function<void(uint64_t index, Result<Blob>)>;
@@ -62,20 +64,21 @@ class BlockCache {
   virtual const BlockCacheOptions& options() const = 0;
 
   // Block by block, in no order, each once, from some thread of the cache's or from this one: from
-  // disk, from another reader's fetch, or by `remote`. `done` must not block. A full or broken disk does
-  // not fail a read: the block is delivered and not kept. Errors are the remote's; kConflict: the
-  // object is no longer this version.
+  // disk, from another reader's fetch, or by `remote`. `done` must not block, nor let go of the cache's
+  // last reference. A block that is delivered is on disk; a full or broken disk does not fail a read: the
+  // block is delivered and not kept. Blocks that came by one GET share its memory. Errors are the
+  // remote's; kConflict: the object is no longer this version; kCancelled: the cache is being closed.
   virtual void read_async(std::shared_ptr<Remote> remote,
                           const ObjectVersion& version,
                           uint64_t first_block,
                           uint64_t blocks,
                           Urgency urgency,
                           OnBlock done) = 0;
-  // The bytes [offset, offset + size), waiting; fewer where the object ends.
-  Result<Blob> read(std::shared_ptr<Remote> remote,
-                    const ObjectVersion& version,
-                    uint64_t offset,
-                    uint64_t size_bytes);
+  // The bytes [offset, offset + size), waiting; fewer where the object ends. Not from `done`.
+  virtual Result<Blob> read(std::shared_ptr<Remote> remote,
+                            const ObjectVersion& version,
+                            uint64_t offset,
+                            uint64_t size_bytes) = 0;
   // Only what is there already.
   virtual std::optional<Blob> find(const std::string& remote_identity,
                                    const ObjectVersion& version,
@@ -86,6 +89,8 @@ class BlockCache {
   // Removes them; the space comes back at once.
   virtual Result<void> release(const std::string& remote_identity,
                                const ObjectVersion& version) = 0;
+  // Everything of every remote.
+  virtual Result<void> release_all() = 0;
 
   virtual BlockCacheCounts counts() const = 0;
   // On disk, of everyone.

@@ -33,8 +33,9 @@ struct HttpRequest {
   std::span<std::byte> into;
   uint64_t max_body_bytes = uint64_t{64} << 20;
   std::chrono::milliseconds connect_timeout{5000};
-  // No byte in either direction for so long: the connection is given up.
+  // Fewer bytes than this in both directions together in so long: the connection is given up.
   std::chrono::milliseconds stall_timeout{10000};
+  uint64_t stall_bytes = 1;
   std::chrono::milliseconds deadline{0};  // for the whole of it; 0: none
 };
 

@@ -1,0 +1,266 @@
+#include "storage/cache/block_fetcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace atl::storage {
+namespace {
+
+// They wait for the disk and copy; more than a few only get into each other's way.
+constexpr int kWorkers = 4;
+// So few are looked up where they are asked for; handing them over would take longer.
+constexpr uint64_t kLookedUpAtOnce = 4;
+
+tl::unexpected<Error> ended() {
+  return fail(ErrorCode::kCancelled, "the block cache is being closed");
+}
+
+Result<void> check_answer(const CachedObject& object,
+                          const RangeBytes& answer,
+                          uint64_t expected_bytes) {
+  if (answer.info.size_bytes != object.size_bytes ||
+      (!answer.info.etag.empty() && answer.info.etag != object.etag)) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("{}: {} bytes with ETag {}, not {} bytes with ETag {}",
+                            object.key,
+                            answer.info.size_bytes,
+                            answer.info.etag,
+                            object.size_bytes,
+                            object.etag));
+  }
+  if (answer.bytes.size() != expected_bytes) {
+    return fail(
+        ErrorCode::kIo,
+        fmt::format(
+            "{}: {} bytes came instead of {}", object.key, answer.bytes.size(), expected_bytes));
+  }
+  return {};
+}
+
+}  // namespace
+
+BlockFetcher::BlockFetcher(BlockShelf& shelf, int max_fetches, uint64_t max_fetch_bytes)
+    : shelf_(shelf),
+      max_fetches_(std::max(1, max_fetches)),
+      max_ahead_fetches_(std::max(1, max_fetches - max_fetches / 4)),
+      max_fetch_bytes_(max_fetch_bytes),
+      workers_(std::make_unique<Workers>(kWorkers)) {}
+
+BlockFetcher::~BlockFetcher() {
+  std::vector<Flight*> queued;
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    for (auto& [key, flight] : flights_) {
+      if (flight->state != State::kQueued) continue;
+      flight->state = State::kFetching;
+      queued.push_back(flight.get());
+    }
+    now_.clear();
+    ahead_.clear();
+  }
+  for (Flight* flight : queued) land(flight, ended());
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return flights_.empty() && fetches_ == 0; });
+}
+
+void BlockFetcher::read(std::shared_ptr<Remote> remote,
+                        std::shared_ptr<const CachedObject> object,
+                        uint64_t first,
+                        uint64_t blocks,
+                        Urgency urgency,
+                        const OnBlock& done) {
+  // As many as one GET may bring are looked up together, so that they can become one.
+  const uint64_t together = std::max<uint64_t>(1, max_fetch_bytes_ / object->block_bytes);
+  const bool here = urgency == Urgency::kNow && blocks <= kLookedUpAtOnce;
+  for (uint64_t at = 0; at < blocks; at += together) {
+    Run run{{}, urgency};
+    for (uint64_t i = at; i < std::min(blocks, at + together); ++i) {
+      if (Flight* flight = join(remote, object, first + i, urgency, done))
+        run.flights.push_back(flight);
+    }
+    if (run.flights.empty()) continue;
+    if (here) {
+      look(run);
+    } else {
+      workers_->post([this, run = std::move(run)] { look(run); }, urgency == Urgency::kNow);
+    }
+  }
+}
+
+// The new flight, or null where there is one already, or none will start any more.
+BlockFetcher::Flight* BlockFetcher::join(const std::shared_ptr<Remote>& remote,
+                                         const std::shared_ptr<const CachedObject>& object,
+                                         uint64_t index,
+                                         Urgency urgency,
+                                         const OnBlock& done) {
+  std::unique_lock lock(mutex_);
+  if (ending_) {
+    lock.unlock();
+    done(index, ended());
+    return nullptr;
+  }
+  const Key key = key_of(*object, index);
+  auto& flight = flights_[key];
+  if (flight == nullptr) {
+    flight =
+        std::make_unique<Flight>(Flight{key, remote, object, urgency, State::kLooking, {done}});
+    return flight.get();
+  }
+  counts_.waits.fetch_add(1);
+  flight->waiting.push_back(done);
+  if (urgency == Urgency::kNow && flight->urgency == Urgency::kAhead) {
+    flight->urgency = Urgency::kNow;
+    if (flight->state == State::kQueued) {
+      now_.push_back(key);
+      lock.unlock();
+      pump();
+    }
+  }
+  return nullptr;
+}
+
+void BlockFetcher::look(const Run& run) {
+  Run missing{{}, run.urgency};
+  for (Flight* flight : run.flights) {
+    const CachedObject& object = *flight->object;
+    auto found = shelf_.find(object, flight->key.index, 0, object.block_bytes);
+    if (found) {
+      counts_.hits.fetch_add(1);
+      land(flight, std::move(*found));
+    } else {
+      missing.flights.push_back(flight);
+    }
+  }
+  if (!missing.flights.empty()) queue(missing);
+}
+
+void BlockFetcher::queue(const Run& run) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (Flight* flight : run.flights) {
+      flight->state = State::kQueued;
+      (flight->urgency == Urgency::kNow ? now_ : ahead_).push_back(flight->key);
+    }
+  }
+  pump();
+}
+
+void BlockFetcher::pump() {
+  for (;;) {
+    Run run;
+    {
+      const std::lock_guard lock(mutex_);
+      if (fetches_ >= max_fetches_) return;
+      run = next_run(Urgency::kNow);
+      if (run.flights.empty() && ahead_fetches_ < max_ahead_fetches_) {
+        run = next_run(Urgency::kAhead);
+        if (!run.flights.empty()) ++ahead_fetches_;
+      }
+      if (run.flights.empty()) return;
+      ++fetches_;
+    }
+    workers_->post([this, run] { start(run); }, run.urgency == Urgency::kNow);
+  }
+}
+
+// From the front of the queue, with those that follow it in its object. mutex_ is held.
+BlockFetcher::Run BlockFetcher::next_run(Urgency urgency) {
+  auto& queue = urgency == Urgency::kNow ? now_ : ahead_;
+  Run run{{}, urgency};
+  const auto take = [&](const Key& key) {
+    const auto found = flights_.find(key);
+    // A key may stand in a queue after its flight has gone on by way of the other.
+    if (found == flights_.end() || found->second->state != State::kQueued ||
+        found->second->urgency != urgency) {
+      return false;
+    }
+    found->second->state = State::kFetching;
+    run.flights.push_back(found->second.get());
+    return true;
+  };
+  while (!queue.empty() && run.flights.empty()) {
+    take(queue.front());
+    queue.pop_front();
+  }
+  if (run.flights.empty()) return run;
+  const CachedObject& object = *run.flights.front()->object;
+  Key next = run.flights.front()->key;
+  uint64_t bytes = object.data_bytes(next.index);
+  while (++next.index < object.blocks()) {
+    bytes += object.data_bytes(next.index);
+    if (bytes > max_fetch_bytes_ || !take(next)) break;
+  }
+  return run;
+}
+
+void BlockFetcher::start(const Run& run) { get(run); }
+
+void BlockFetcher::get(const Run& run) {
+  const CachedObject& object = *run.flights.front()->object;
+  RangeRequest request;
+  request.key = object.key;
+  request.offset = run.flights.front()->key.index * object.block_bytes;
+  for (const Flight* flight : run.flights)
+    request.size_bytes += object.data_bytes(flight->key.index);
+  request.if_match = object.etag;
+  run.flights.front()->remote->read_async(
+      std::move(request), [this, run](Result<RangeBytes> answer) {
+        // On the remote's thread, which must not wait for a disk.
+        auto shared = std::make_shared<Result<RangeBytes>>(std::move(answer));
+        workers_->post([this, run, shared] { finish(run, std::move(*shared)); }, true);
+      });
+}
+
+void BlockFetcher::finish(const Run& run, Result<RangeBytes> answer) {
+  const CachedObject& object = *run.flights.front()->object;
+  if (answer) {
+    uint64_t expected_bytes = 0;
+    for (const Flight* flight : run.flights) expected_bytes += object.data_bytes(flight->key.index);
+    if (auto right = check_answer(object, *answer, expected_bytes); !right) {
+      answer = tl::unexpected(std::move(right).error());
+    }
+  }
+  if (!answer) {
+    for (Flight* flight : run.flights) land(flight, tl::unexpected(answer.error()));
+    end_fetch(run.urgency);
+    return;
+  }
+  counts_.misses.fetch_add(run.flights.size());
+  counts_.fetched_bytes.fetch_add(answer->bytes.size());
+  const auto whole = std::make_shared<const Blob>(answer->bytes);
+  uint64_t at = 0;
+  for (Flight* flight : run.flights) {
+    const uint64_t size = object.data_bytes(flight->key.index);
+    const Blob block(whole, whole->bytes().subspan(at, size));
+    shelf_.keep(object, flight->key.index, block.bytes());
+    land(flight, block);
+    at += size;
+  }
+  end_fetch(run.urgency);
+}
+
+void BlockFetcher::end_fetch(Urgency urgency) {
+  {
+    const std::lock_guard lock(mutex_);
+    --fetches_;
+    if (urgency == Urgency::kAhead) --ahead_fetches_;
+    changed_.notify_all();
+  }
+  pump();
+}
+
+void BlockFetcher::land(Flight* flight, const Result<Blob>& result) {
+  std::unique_ptr<Flight> landed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = flights_.find(flight->key);
+    landed = std::move(found->second);
+    flights_.erase(found);
+    changed_.notify_all();
+  }
+  for (const OnBlock& done : landed->waiting) done(landed->key.index, result);
+}
+
+}  // namespace atl::storage

@@ -1,0 +1,116 @@
+// Brings blocks: from the shelf, or by GETs that several readers share.
+//
+// A block that somebody waits for is a flight, one for each block in this process: looked for on the
+// shelf, queued, fetched, kept, delivered to all who asked meanwhile. Adjacent queued blocks become one
+// GET. What is wanted now has a queue of its own, served first, and a quarter of the GETs that what is
+// read ahead cannot take.
+//
+// Other processes: a block is fetched by whoever holds its lease (storage/cache/lease.h). A flight whose
+// block somebody else is fetching waits until the block is there or the lease has ended.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "storage/cache/block_cache.h"
+#include "storage/cache/block_header.h"
+#include "storage/cache/block_shelf.h"
+#include "storage/cache/workers.h"
+
+namespace atl::storage {
+
+struct FetcherCounts {
+  std::atomic<uint64_t> hits{0};
+  std::atomic<uint64_t> misses{0};
+  std::atomic<uint64_t> waits{0};
+  std::atomic<uint64_t> fetched_bytes{0};
+};
+
+// Thread safe.
+class BlockFetcher {
+ public:
+  using OnBlock = BlockCache::OnBlock;
+  using Urgency = BlockCache::Urgency;
+
+  BlockFetcher(BlockShelf& shelf, int max_fetches, uint64_t max_fetch_bytes);
+  // Cancels what has not begun and waits for the rest.
+  ~BlockFetcher();
+
+  void read(std::shared_ptr<Remote> remote,
+            std::shared_ptr<const CachedObject> object,
+            uint64_t first,
+            uint64_t blocks,
+            Urgency urgency,
+            const OnBlock& done);
+  const FetcherCounts& counts() const { return counts_; }
+
+ private:
+  struct Key {
+    uint64_t hash[2];
+    uint64_t index;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const {
+      return key.hash[0] ^ (key.index * 0x9e3779b97f4a7c15);
+    }
+  };
+  enum class State { kLooking, kQueued, kFetching };
+  struct Flight {
+    Key key;
+    std::shared_ptr<Remote> remote;
+    std::shared_ptr<const CachedObject> object;
+    Urgency urgency = Urgency::kNow;
+    State state = State::kLooking;
+    std::vector<OnBlock> waiting;
+  };
+  // Blocks of one object that are gone about together. Their urgency is the one they were queued with;
+  // the flights' own may rise meanwhile.
+  struct Run {
+    std::vector<Flight*> flights;
+    Urgency urgency = Urgency::kNow;
+  };
+
+  static Key key_of(const CachedObject& object, uint64_t index) {
+    return {{object.hash[0], object.hash[1]}, index};
+  }
+  Flight* join(const std::shared_ptr<Remote>& remote,
+               const std::shared_ptr<const CachedObject>& object,
+               uint64_t index,
+               Urgency urgency,
+               const OnBlock& done);
+  void look(const Run& run);
+  void queue(const Run& run);
+  void pump();
+  Run next_run(Urgency urgency);
+  void start(const Run& run);
+  void get(const Run& run);
+  void finish(const Run& run, Result<RangeBytes> answer);
+  void land(Flight* flight, const Result<Blob>& result);
+  void end_fetch(Urgency urgency);
+
+  BlockShelf& shelf_;
+  const int max_fetches_;
+  const int max_ahead_fetches_;
+  const uint64_t max_fetch_bytes_;
+  FetcherCounts counts_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unordered_map<Key, std::unique_ptr<Flight>, KeyHash> flights_;
+  std::deque<Key> now_;
+  std::deque<Key> ahead_;
+  int fetches_ = 0;
+  int ahead_fetches_ = 0;
+  bool ending_ = false;
+  std::unique_ptr<Workers> workers_;  // last, so that its threads end first
+};
+
+}  // namespace atl::storage

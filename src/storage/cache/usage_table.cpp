@@ -1,0 +1,443 @@
+#include "storage/cache/usage_table.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/keyed_random.h"
+
+namespace atl::storage {
+namespace {
+
+constexpr uint64_t kMagic = 0x3130454741535541;  // "AUSAGE01"
+constexpr uint64_t kPageBytes = 4096;
+// A place for every 64 KiB that the cache may hold: for blocks of 1 MiB and as many names again many
+// times over; for pictures of 160 KB and one and a half times as many names.
+constexpr uint64_t kBytesPerSlot = uint64_t{64} << 10;
+constexpr uint64_t kMinSlots = uint64_t{1} << 12;
+constexpr uint64_t kMaxSlots = uint64_t{1} << 22;  // 64 MiB
+constexpr uint64_t kBucketSlots = 16;
+// As many are compared to find the one to give up. The worth of the least of 48 is within the lowest
+// twentieth in 9 of 10 cases.
+constexpr int kCandidates = 48;
+constexpr uint64_t kLongestScan = uint64_t{1} << 16;
+// Uses of a block this soon after another are one use: several readers of one block, small reads in a
+// row. Nor is a block given up so soon after its use.
+constexpr uint32_t kOneUseOfCapacity = 64;
+
+enum : uint64_t { kRemembered = 0, kBeingWritten = 1, kOnDisk = 2 };
+
+// used_at 32 | pages 24 | class 2 at bit 2 | state 2
+struct Value {
+  explicit Value(uint64_t packed)
+      : used_at(static_cast<uint32_t>(packed >> 32)),
+        pages((packed >> 8) & 0xffffff),
+        reuse(static_cast<int>((packed >> 2) & 3)),
+        state(packed & 3) {}
+  uint64_t packed() const {
+    return uint64_t{used_at} << 32 | pages << 8 | static_cast<uint64_t>(reuse) << 2 | state;
+  }
+  uint32_t used_at;
+  uint64_t pages;
+  int reuse;
+  uint64_t state;
+};
+
+bool lock_file(int fd, int how) {
+  while (::flock(fd, how) != 0) {
+    if (errno != EINTR) return false;
+  }
+  return true;
+}
+
+uint64_t pages_of(uint64_t bytes) {
+  return std::min<uint64_t>((bytes + kPageBytes - 1) / kPageBytes, 0xffffff);
+}
+
+}  // namespace
+
+struct UsageTable::Slot {
+  std::atomic<uint64_t> id;  // 0: free
+  std::atomic<uint64_t> value;
+};
+
+struct UsageTable::Shared {
+  uint64_t magic;
+  uint64_t slots;
+  uint32_t unit_shift;  // the clock's bytes to units of age
+  uint32_t capacity;    // in such units
+  std::atomic<uint64_t> in_order;
+  std::atomic<uint64_t> used_pages;
+  std::atomic<uint64_t> clock_bytes;
+  std::atomic<uint64_t> halved_at_bytes;
+  std::atomic<uint64_t> draws;
+  std::atomic<uint64_t> recounted_at_ms;
+  ReuseCounts reuse;
+};
+
+class UsageTable::Lock {
+ public:
+  explicit Lock(UsageTable& table) : hold_(table.mutex_), fd_(table.lock_.get()) {
+    if (fd_ >= 0) lock_file(fd_, LOCK_EX);
+  }
+  ~Lock() {
+    if (fd_ >= 0) lock_file(fd_, LOCK_UN);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  std::lock_guard<std::mutex> hold_;
+  int fd_;
+};
+
+std::unique_ptr<UsageTable> UsageTable::open(const UsageTableOptions& options,
+                                             FileOperations& files) {
+  static_assert(sizeof(Shared) <= kPageBytes && std::atomic<uint64_t>::is_always_lock_free);
+  const uint64_t slots =
+      std::bit_ceil(std::clamp(options.max_bytes / kBytesPerSlot, kMinSlots, kMaxSlots));
+  std::unique_ptr<UsageTable> table(new UsageTable);
+  if (options.boot.empty() || !table->map_file(options, files, slots)) {
+    table->file_ = UniqueFd();
+    table->lock_ = UniqueFd();
+    const bool mapped = table->map(-1, slots);
+    ATOLL_CHECK(mapped) << slots;
+    table->start(options.max_bytes);
+  }
+  return table;
+}
+
+bool UsageTable::map_file(const UsageTableOptions& options, FileOperations& files, uint64_t slots) {
+  const std::string name = "usage-" + options.boot;
+  lock_ = UniqueFd(files.open(options.directory, name + ".lock", O_RDWR | O_CREAT));
+  file_ = UniqueFd(files.open(options.directory, name, O_RDWR | O_CREAT));
+  struct stat status {};
+  if (!lock_ || !file_ || files.status(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return false;
+  }
+  const bool alone = lock_file(file_.get(), LOCK_EX | LOCK_NB);
+  const auto found_bytes = static_cast<uint64_t>(status.st_size);
+  const bool usable = map(file_.get(), slots_in(found_bytes)) && looks_right();
+  // Another number of slots than would be made today is as good, unless the bound has changed a lot.
+  if (usable && (!alone || slots_count_ >= slots)) {
+    must_recount_ = alone && shared_->in_order.load() == 0;
+  } else {
+    // All of it now: a store into a hole on a full disk would be a signal.
+    const auto file_bytes = static_cast<off_t>(bytes_of(slots));
+    if (!alone || ::ftruncate(file_.get(), 0) != 0 ||
+        ::posix_fallocate(file_.get(), 0, file_bytes) != 0 || !map(file_.get(), slots)) {
+      return false;
+    }
+    start(options.max_bytes);
+  }
+  if (alone) shared_->in_order.store(0);
+  return lock_file(file_.get(), LOCK_SH);
+}
+
+uint64_t UsageTable::bytes_of(uint64_t slots) { return kPageBytes + slots * sizeof(Slot); }
+
+// 0: not the size of a table.
+uint64_t UsageTable::slots_in(uint64_t file_bytes) {
+  const uint64_t slots = file_bytes < kPageBytes ? 0 : (file_bytes - kPageBytes) / sizeof(Slot);
+  const bool right = slots >= kMinSlots && slots <= kMaxSlots && std::has_single_bit(slots);
+  return right && bytes_of(slots) == file_bytes ? slots : 0;
+}
+
+// fd -1: memory of our own.
+bool UsageTable::map(int fd, uint64_t slots) {
+  if (slots == 0) return false;
+  if (shared_ != nullptr) ::munmap(shared_, mapped_bytes_);
+  shared_ = nullptr;
+  mapped_bytes_ = bytes_of(slots);
+  const int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* at = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, kind, fd, 0);
+  if (at == MAP_FAILED) return false;
+  shared_ = static_cast<Shared*>(at);
+  slots_ = reinterpret_cast<Slot*>(static_cast<std::byte*>(at) + kPageBytes);
+  slots_count_ = slots;
+  return true;
+}
+
+// The memory is all zeros.
+void UsageTable::start(uint64_t max_bytes) {
+  shared_->slots = slots_count_;
+  const int bits = std::bit_width(max_bytes) - (kUnitsOfCapacityBits + 1);
+  shared_->unit_shift = static_cast<uint32_t>(std::max(0, bits));
+  shared_->capacity =
+      static_cast<uint32_t>(std::max<uint64_t>(1, max_bytes >> shared_->unit_shift));
+  shared_->magic = kMagic;
+  must_recount_ = true;
+}
+
+bool UsageTable::looks_right() const {
+  return shared_->magic == kMagic && shared_->slots == slots_count_ && shared_->unit_shift < 48 &&
+         shared_->capacity >= 1 && shared_->capacity <= (2U << kUnitsOfCapacityBits);
+}
+
+UsageTable::~UsageTable() {
+  // The last one out says that the table is in order. What was stored is in the file for the next one
+  // on this machine; a machine that stops names its next table otherwise.
+  if (lock_ && lock_file(file_.get(), LOCK_EX | LOCK_NB)) shared_->in_order.store(1);
+  if (shared_ != nullptr) ::munmap(shared_, mapped_bytes_);
+}
+
+UsageTable::Slot* UsageTable::bucket_of(uint64_t id) const {
+  const int bits = std::bit_width(slots_count_ / kBucketSlots) - 1;
+  return slots_ + (id >> (64 - bits)) * kBucketSlots;
+}
+
+UsageTable::Slot* UsageTable::find(uint64_t id) const {
+  Slot* bucket = bucket_of(id);
+  for (uint64_t i = 0; i < kBucketSlots; ++i) {
+    if (bucket[i].id.load(std::memory_order_acquire) == id) return bucket + i;
+  }
+  return nullptr;
+}
+
+uint32_t UsageTable::now() const {
+  return static_cast<uint32_t>(shared_->clock_bytes.load(std::memory_order_relaxed) >>
+                               shared_->unit_shift);
+}
+
+// A free place, that of the name remembered for longest, or that of a block given up for it.
+UsageTable::Slot* UsageTable::place_for(uint64_t id, std::vector<Block>& leaving) {
+  if (Slot* known = find(id)) return known;
+  Slot* bucket = bucket_of(id);
+  Slot* oldest = nullptr;
+  Slot* least = nullptr;
+  for (Slot* slot = bucket; slot < bucket + kBucketSlots; ++slot) {
+    if (slot->id.load(std::memory_order_relaxed) == 0) return slot;
+    const Value value(slot->value.load(std::memory_order_relaxed));
+    Slot*& candidate = value.state == kRemembered ? oldest : least;
+    if (value.state == kBeingWritten) continue;
+    if (candidate == nullptr ||
+        now() - value.used_at >
+            now() - Value(candidate->value.load(std::memory_order_relaxed)).used_at) {
+      candidate = slot;
+    }
+  }
+  if (oldest == nullptr && least != nullptr) leaving.push_back(give_up(*(oldest = least)));
+  if (oldest != nullptr) oldest->id.store(0, std::memory_order_relaxed);
+  return oldest;
+}
+
+void UsageTable::insert(Block block, State state, std::vector<Block>& leaving) {
+  Slot* slot = place_for(block.id, leaving);
+  if (slot == nullptr) return;
+  Value value(0);
+  const uint32_t at = now();
+  if (slot->id.load(std::memory_order_relaxed) == block.id) {
+    value = Value(slot->value.load(std::memory_order_relaxed));
+    if (value.state != kRemembered) shared_->used_pages.fetch_sub(value.pages);
+    const uint32_t age = at - value.used_at;
+    const int reuse = reuse_class(age, shared_->capacity);
+    shared_->reuse.count_again(value.reuse, age, reuse);
+    value.reuse = reuse;
+  } else {
+    shared_->reuse.count_first();
+  }
+  value.used_at = at;
+  value.pages = pages_of(block.disk_bytes);
+  value.state = state == State::kWriting ? kBeingWritten : kOnDisk;
+  slot->value.store(value.packed(), std::memory_order_relaxed);
+  slot->id.store(block.id, std::memory_order_release);
+  shared_->used_pages.fetch_add(value.pages);
+  shared_->clock_bytes.fetch_add(block.disk_bytes, std::memory_order_relaxed);
+}
+
+UsageTable::Block UsageTable::give_up(Slot& slot) {
+  Value value(slot.value.load(std::memory_order_relaxed));
+  value.state = kRemembered;
+  slot.value.store(value.packed(), std::memory_order_relaxed);
+  shared_->used_pages.fetch_sub(value.pages);
+  return {slot.id.load(std::memory_order_relaxed), value.pages * kPageBytes};
+}
+
+void UsageTable::learn() {
+  const uint64_t clock = shared_->clock_bytes.load(std::memory_order_relaxed);
+  const uint64_t capacity_bytes = uint64_t{shared_->capacity} << shared_->unit_shift;
+  if (clock - shared_->halved_at_bytes.load() > 2 * capacity_bytes) {
+    shared_->halved_at_bytes.store(clock);
+    shared_->reuse.halve();
+  }
+  if (clock - learnt_at_bytes_ > capacity_bytes / kOneUseOfCapacity) {
+    learnt_at_bytes_ = clock;
+    density_.update(shared_->reuse, shared_->capacity);
+  }
+}
+
+// Of some found from a random place on.
+UsageTable::Slot* UsageTable::least_worth() {
+  const uint64_t start = mix64(shared_->draws.fetch_add(1)) & (slots_count_ - 1);
+  const uint32_t at = now();
+  Slot* least = nullptr;
+  float least_worth = 0;
+  Slot* oldest_new = nullptr;
+  uint32_t oldest_age = 0;
+  int seen = 0;
+  for (uint64_t i = 0; i < slots_count_ && seen < kCandidates; ++i) {
+    if (i >= kLongestScan && least != nullptr) break;
+    Slot& slot = slots_[(start + i) & (slots_count_ - 1)];
+    if (slot.id.load(std::memory_order_relaxed) == 0) continue;
+    const Value value(slot.value.load(std::memory_order_relaxed));
+    if (value.state != kOnDisk) continue;
+    const uint32_t age = at - value.used_at;
+    if (age <= shared_->capacity / kOneUseOfCapacity) {
+      if (oldest_new == nullptr || age > oldest_age) {
+        oldest_new = &slot;
+        oldest_age = age;
+      }
+      continue;
+    }
+    ++seen;
+    const float worth = density_.of(value.reuse, age);
+    if (least == nullptr || worth < least_worth) {
+      least = &slot;
+      least_worth = worth;
+    }
+  }
+  return least != nullptr ? least : oldest_new;
+}
+
+bool UsageTable::give_up_bytes(uint64_t bytes, std::vector<Block>& leaving) {
+  for (uint64_t freed = 0; freed < bytes; freed += leaving.back().disk_bytes) {
+    Slot* slot = least_worth();
+    if (slot == nullptr) return false;
+    leaving.push_back(give_up(*slot));
+  }
+  return true;
+}
+
+std::vector<UsageTable::Block> UsageTable::shrink(uint64_t limit_bytes) {
+  const Lock lock(*this);
+  learn();
+  std::vector<Block> leaving;
+  if (used_bytes() > limit_bytes) give_up_bytes(used_bytes() - limit_bytes, leaving);
+  return leaving;
+}
+
+UsageTable::Room UsageTable::make_room(Block block,
+                                       uint64_t limit_bytes,
+                                       uint64_t free_more_bytes) {
+  const Lock lock(*this);
+  learn();
+  Room room;
+  if (block.disk_bytes > limit_bytes) return room;
+  const uint64_t after = used_bytes() + block.disk_bytes;
+  const uint64_t needed = std::max(after > limit_bytes ? after - limit_bytes : 0, free_more_bytes);
+  if (!give_up_bytes(needed, room.leaving)) return room;
+  insert(block, State::kWriting, room.leaving);
+  const Slot* slot = find(block.id);
+  room.granted =
+      slot != nullptr && Value(slot->value.load(std::memory_order_relaxed)).state == kBeingWritten;
+  return room;
+}
+
+void UsageTable::end_writing(uint64_t id, bool kept) {
+  const Lock lock(*this);
+  Slot* slot = find(id);
+  if (slot == nullptr) return;
+  Value value(slot->value.load(std::memory_order_relaxed));
+  if (value.state != kBeingWritten) return;
+  if (!kept) {
+    give_up(*slot);
+    return;
+  }
+  value.state = kOnDisk;
+  slot->value.store(value.packed(), std::memory_order_relaxed);
+}
+
+std::vector<UsageTable::Block> UsageTable::use(Block block) {
+  if (Slot* slot = find(block.id)) {
+    uint64_t packed = slot->value.load(std::memory_order_relaxed);
+    Value value(packed);
+    if (value.state != kRemembered) {
+      const uint32_t at = now();
+      const uint32_t age = at - value.used_at;
+      if (age <= shared_->capacity / kOneUseOfCapacity || value.state == kBeingWritten) {
+        return {};
+      }
+      const int before = value.reuse;
+      value.used_at = at;
+      value.reuse = reuse_class(age, shared_->capacity);
+      // Somebody else's change goes first; this was but a hint.
+      if (slot->value.compare_exchange_strong(packed, value.packed(), std::memory_order_relaxed)) {
+        shared_->reuse.count_again(before, age, value.reuse);
+        shared_->clock_bytes.fetch_add(block.disk_bytes, std::memory_order_relaxed);
+      }
+      return {};
+    }
+  }
+  return hold(block);
+}
+
+std::vector<UsageTable::Block> UsageTable::hold(Block block) {
+  const Lock lock(*this);
+  const Slot* slot = find(block.id);
+  if (slot != nullptr) {
+    const Value value(slot->value.load(std::memory_order_relaxed));
+    if (value.state != kRemembered) return {};
+  }
+  std::vector<Block> leaving;
+  insert(block, State::kHeld, leaving);
+  return leaving;
+}
+
+void UsageTable::lose(uint64_t id) {
+  const Slot* known = find(id);
+  if (known == nullptr || Value(known->value.load(std::memory_order_relaxed)).state != kOnDisk) {
+    return;
+  }
+  const Lock lock(*this);
+  Slot* slot = find(id);
+  if (slot != nullptr && Value(slot->value.load(std::memory_order_relaxed)).state == kOnDisk) {
+    give_up(*slot);
+  }
+}
+
+bool UsageTable::holds(uint64_t id) const {
+  const Slot* slot = find(id);
+  return slot != nullptr && Value(slot->value.load(std::memory_order_relaxed)).state == kOnDisk;
+}
+
+uint64_t UsageTable::used_bytes() const {
+  return shared_->used_pages.load(std::memory_order_relaxed) * kPageBytes;
+}
+
+void UsageTable::for_each(int shard,
+                          const std::function<void(uint64_t id, State state)>& visit) const {
+  const uint64_t share = slots_count_ / 16;
+  for (uint64_t i = 0; i < share; ++i) {
+    const Slot& slot = slots_[static_cast<uint64_t>(shard) * share + i];
+    const uint64_t id = slot.id.load(std::memory_order_acquire);
+    const Value value(slot.value.load(std::memory_order_relaxed));
+    if (id == 0 || value.state == kRemembered) continue;
+    visit(id, value.state == kOnDisk ? State::kHeld : State::kWriting);
+  }
+}
+
+void UsageTable::recount() {
+  const Lock lock(*this);
+  uint64_t pages = 0;
+  for (uint64_t i = 0; i < slots_count_; ++i) {
+    if (slots_[i].id.load(std::memory_order_relaxed) == 0) continue;
+    const Value value(slots_[i].value.load(std::memory_order_relaxed));
+    if (value.state != kRemembered) pages += value.pages;
+  }
+  shared_->used_pages.store(pages);
+}
+
+bool UsageTable::due(uint64_t now_ms, uint64_t interval_ms) {
+  uint64_t last = shared_->recounted_at_ms.load();
+  return (now_ms < last || now_ms - last >= interval_ms) &&
+         shared_->recounted_at_ms.compare_exchange_strong(last, now_ms);
+}
+
+}  // namespace atl::storage
