@@ -1,5 +1,5 @@
-// Bytes that come piece by piece, their number unknown until the last, kept out of memory: they go
-// to a temporary file without a name, which is gone with the spool however the process ends.
+// Bytes that come piece by piece, their number unknown until the last, kept out of memory in a file
+// without a name.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/unique_fd.h"
+#include "storage/nameless_file.h"
 #include "storage/storage.h"
 
 namespace atl::storage {
@@ -15,9 +15,7 @@ namespace atl::storage {
 // Not thread safe.
 class Spool {
  public:
-  // Where the file lies: $TMPDIR; but instead of /tmp, which may be memory, /var/tmp, which is a disk.
-  static std::string directory();
-  static Result<Spool> create(const std::string& in = directory());
+  static Result<Spool> create(const std::string& in = temporary_directory());
 
   // kIo: the disk is full, …; nothing more can be added then.
   Result<void> add(std::string_view bytes);
@@ -25,11 +23,10 @@ class Spool {
   Result<Blob> finish() &&;
 
  private:
-  Spool(std::string in, UniqueFd fd) : in_(std::move(in)), fd_(std::move(fd)) {}
+  explicit Spool(NamelessFile file) : file_(std::move(file)) {}
   Result<void> write_out();
 
-  std::string in_;
-  UniqueFd fd_;
+  NamelessFile file_;
   std::string waiting_;  // bounded
   uint64_t written_bytes_ = 0;
 };

@@ -1,0 +1,166 @@
+#include "storage/cache/prefetcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "storage/cache/fake_block_cache.h"
+#include "storage/fake_remote.h"
+#include "storage/namespace/fake_namespace.h"
+
+namespace atl::storage {
+namespace {
+
+constexpr uint64_t kBlock = 1000;
+constexpr size_t kObject = 1500;
+
+class PrefetcherTest : public ::testing::Test {
+ protected:
+  std::vector<std::string> make_objects(int count, size_t size = kObject) {
+    std::vector<std::string> keys;
+    for (int i = 0; i < count; ++i) {
+      keys.push_back("k" + std::to_string(i));
+      remote_->put(keys.back(), std::string(size, static_cast<char>('a' + i % 26)));
+    }
+    return keys;
+  }
+  void open(PrefetchOptions options = {}) { prefetcher_.emplace(remote_, names_, cache_, options); }
+  std::string take(const std::string& key) {
+    const auto bytes = prefetcher_->take(key, remote_->stat(key)->info.etag);
+    return bytes ? std::string(bytes->text()) : "not in memory";
+  }
+
+  const std::shared_ptr<FakeRemote> remote_ = std::make_shared<FakeRemote>();
+  const std::shared_ptr<FakeNamespace> names_ = std::make_shared<FakeNamespace>(remote_);
+  const std::shared_ptr<FakeBlockCache> cache_ = std::make_shared<FakeBlockCache>(kBlock);
+  std::optional<Prefetcher> prefetcher_;
+};
+
+TEST_F(PrefetcherTest, has_what_was_wanted_in_memory) {
+  const auto keys = make_objects(30);
+  open();
+  prefetcher_->want(keys);
+  prefetcher_->wait_until_idle();
+  EXPECT_EQ(prefetcher_->counts().in_memory_bytes, 30 * kObject);
+  const auto gets = remote_->counts().gets;
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_EQ(take(keys[static_cast<size_t>(i)]),
+              std::string(kObject, static_cast<char>('a' + i % 26)));
+  }
+  EXPECT_EQ(remote_->counts().gets, gets);
+  EXPECT_EQ(prefetcher_->counts().ahead_bytes, 0);
+  EXPECT_EQ(prefetcher_->counts().in_memory_bytes, 0);
+}
+
+TEST_F(PrefetcherTest, keeps_to_its_bound_and_goes_on_when_something_is_taken) {
+  const auto keys = make_objects(30);
+  open({.max_ahead_bytes = 10 * kObject + 1});
+  prefetcher_->want(keys);
+  for (const auto& key : keys) {
+    prefetcher_->wait_until_idle();
+    EXPECT_LE(prefetcher_->counts().ahead_bytes, 10 * kObject);
+    EXPECT_NE(take(key), "not in memory");
+  }
+}
+
+TEST_F(PrefetcherTest, what_memory_does_not_hold_is_in_the_cache) {
+  const auto keys = make_objects(30);
+  open({.keep_in_memory_bytes = 5 * kObject});
+  prefetcher_->want(keys);
+  prefetcher_->wait_until_idle();
+  EXPECT_LE(prefetcher_->counts().in_memory_bytes, 5 * kObject);
+  for (const auto& key : keys) {
+    EXPECT_EQ(cache_->cached_bytes("", {key, remote_->stat(key)->info.etag, kObject}), kObject);
+  }
+}
+
+TEST_F(PrefetcherTest, everything_is_asked_for_behind_what_is_wanted_now) {
+  open();
+  prefetcher_->want(make_objects(10));
+  prefetcher_->wait_until_idle();
+  for (const auto& asked : cache_->asked()) EXPECT_EQ(asked.urgency, BlockCache::Urgency::kAhead);
+}
+
+TEST_F(PrefetcherTest, leaves_gets_for_what_is_wanted_now) {
+  const auto keys = make_objects(100, kBlock);
+  remote_->hold_reads();
+  open();
+  prefetcher_->want(keys);
+  const auto most = static_cast<size_t>(cache_->options().max_fetches * 3 / 4);
+  remote_->wait_for_reads(most);
+  EXPECT_EQ(cache_->asked().size(), most);
+  remote_->release_reads();
+  prefetcher_->wait_until_idle();
+  EXPECT_EQ(cache_->asked().size(), keys.size());
+}
+
+TEST_F(PrefetcherTest, a_key_that_comes_twice_is_held_for_both_times) {
+  const auto keys = make_objects(3);
+  open();
+  const std::vector<std::string> order = {keys[0], keys[1], keys[0], keys[2]};
+  prefetcher_->want(order);
+  prefetcher_->wait_until_idle();
+  for (const auto& key : order) EXPECT_NE(take(key), "not in memory");
+  EXPECT_EQ(take(keys[0]), "not in memory");
+}
+
+TEST_F(PrefetcherTest, errors_are_nobody_s_and_take_no_room) {
+  auto keys = make_objects(20);
+  keys.insert(keys.begin() + 5, "missing");
+  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
+    if (call != "read k7") return std::nullopt;
+    return Error{ErrorCode::kIo, "reset", {}, {}};
+  });
+  open({.max_ahead_bytes = 3 * kObject});
+  prefetcher_->want(keys);
+  int in_memory = 0;
+  for (const auto& key : keys) {
+    prefetcher_->wait_until_idle();
+    in_memory +=
+        prefetcher_->take(key, key == "missing" ? "" : remote_->stat(key)->info.etag) ? 1 : 0;
+  }
+  EXPECT_EQ(in_memory, 19);
+  EXPECT_EQ(prefetcher_->counts().ahead_bytes, 0);
+}
+
+TEST_F(PrefetcherTest, another_version_than_the_reader_s_is_not_given) {
+  open();
+  prefetcher_->want(make_objects(1));
+  prefetcher_->wait_until_idle();
+  remote_->put("k0", "newer");
+  EXPECT_EQ(take("k0"), "not in memory");
+  EXPECT_EQ(prefetcher_->counts().ahead_bytes, 0);
+}
+
+TEST_F(PrefetcherTest, places_that_the_reader_has_passed_by_take_no_room) {
+  const auto keys = make_objects(1000);
+  open({.max_ahead_bytes = 20 * kObject});
+  prefetcher_->want(keys);
+  prefetcher_->wait_until_idle();
+  // The reader began anew somewhere else: the first twenty are never asked for.
+  for (size_t i = 500; i < keys.size(); ++i) take(keys[i]);
+  prefetcher_->wait_until_idle();
+  EXPECT_EQ(prefetcher_->counts().waiting, 0);
+  for (const auto& key : make_objects(10)) prefetcher_->want(std::span(&key, 1));
+  EXPECT_LE(prefetcher_->counts().ahead_bytes, 20 * kObject);
+}
+
+TEST_F(PrefetcherTest, can_go_while_things_are_on_their_way) {
+  const auto keys = make_objects(50);
+  remote_->hold_reads();
+  open();
+  prefetcher_->want(keys);
+  remote_->wait_for_reads(10);
+  prefetcher_.reset();
+  remote_->release_reads();
+}
+
+TEST_F(PrefetcherTest, objects_too_long_to_be_held_are_left_to_their_readers) {
+  const auto keys = make_objects(3, 9000);
+  open({.max_ahead_bytes = 10'000});
+  prefetcher_->want(keys);
+  prefetcher_->wait_until_idle();
+  EXPECT_EQ(remote_->counts().gets, 0);
+}
+
+}  // namespace
+}  // namespace atl::storage

@@ -1,0 +1,76 @@
+// A namespace in memory, for tests of what looks keys up in one: asks for each key once, and believes the
+// answer until it is told to forget.
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "storage/namespace/namespace.h"
+
+namespace atl::storage {
+
+class FakeNamespace : public Namespace {
+ public:
+  explicit FakeNamespace(std::shared_ptr<Remote> remote) : remote_(std::move(remote)) {}
+
+  int imports() const {
+    const std::lock_guard lock(mutex_);
+    return imports_;
+  }
+
+  Result<ObjectInfo> lookup(std::string_view key) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = known_.find(key); found != known_.end()) return found->second;
+    }
+    const auto found = ATOLL_TRY(remote_->stat(key));
+    ATOLL_TRY(record(found.info, nullptr));
+    return found.info;
+  }
+  Result<DirectoryEntry> lookup_path(std::string_view) override { return not_here(); }
+  Result<void> children(std::string_view,
+                        std::string_view,
+                        const std::function<bool(const DirectoryEntry&)>&) override {
+    return not_here();
+  }
+  Result<void> list(std::string_view, const std::function<bool(const ObjectInfo&)>&) override {
+    return not_here();
+  }
+  Result<RemoteObject> stat(std::string_view key) override { return remote_->stat(key); }
+  Result<ImportCounts> import(std::string_view,
+                              ImportPolicy,
+                              std::stop_token,
+                              const std::function<void(const ImportCounts&)>&) override {
+    return not_here();
+  }
+  void import_in_background(ImportPolicy, std::chrono::seconds) override {
+    const std::lock_guard lock(mutex_);
+    ++imports_;
+  }
+  std::optional<std::chrono::system_clock::time_point> imported_at() const override {
+    return std::nullopt;
+  }
+  Result<void> record(const ObjectInfo& info, const Metadata*) override {
+    const std::lock_guard lock(mutex_);
+    known_.insert_or_assign(info.key, info);
+    return {};
+  }
+  Result<void> forget(std::string_view key) override {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = known_.find(key); found != known_.end()) known_.erase(found);
+    return {};
+  }
+  uint64_t hidden_keys() const override { return 0; }
+
+ private:
+  static tl::unexpected<Error> not_here() {
+    return fail(ErrorCode::kUnsupported, "a fake namespace knows single keys only");
+  }
+
+  const std::shared_ptr<Remote> remote_;
+  mutable std::mutex mutex_;
+  std::map<std::string, ObjectInfo, std::less<>> known_;
+  int imports_ = 0;
+};
+
+}  // namespace atl::storage
