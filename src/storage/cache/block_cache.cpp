@@ -1,8 +1,11 @@
 #include "storage/cache/block_cache.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -78,10 +81,17 @@ Blob cut(const std::vector<Blob>& blocks, uint64_t offset, uint64_t size_bytes) 
 
 class SharedBlockCache : public BlockCache {
  public:
-  SharedBlockCache(BlockCacheOptions options, std::unique_ptr<BlockShelf> shelf)
+  SharedBlockCache(BlockCacheOptions options,
+                   std::unique_ptr<BlockShelf> shelf,
+                   const BlockCacheParts& parts)
       : options_(std::move(options)),
         shelf_(std::move(shelf)),
-        fetcher_(*shelf_, options_.max_fetches, options_.max_fetch_bytes) {}
+        leases_(shelf_->files(), parts.self, parts.host, parts.clock),
+        fetcher_(*shelf_, leases_, options_.max_fetches, options_.max_fetch_bytes, [this] {
+          look_after();
+        }) {
+    leases_.clean();
+  }
 
   const BlockCacheOptions& options() const override { return options_; }
 
@@ -177,8 +187,18 @@ class SharedBlockCache : public BlockCache {
     return {identity, version.key, version.etag, version.size_bytes, options_.block_bytes};
   }
 
+  void look_after() {
+    leases_.beat();
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+    if (!shelf_->recount_is_due(static_cast<uint64_t>(now_ms))) return;
+    leases_.clean();
+    shelf_->recount([this](uint64_t id) { return leases_.is_held(id); });
+  }
+
   const BlockCacheOptions options_;
   std::unique_ptr<BlockShelf> shelf_;
+  Leases leases_;
   std::atomic<uint64_t> hits_{0};
   BlockFetcher fetcher_;
 };
@@ -187,16 +207,25 @@ class SharedBlockCache : public BlockCache {
 
 Result<std::shared_ptr<BlockCache>> BlockCache::open(BlockCacheOptions options) {
   static FileOperations files;  // the system's; holds nothing
-  return open_block_cache(std::move(options), {&files});
+  BlockCacheParts parts;
+  parts.files = &files;
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) == 0) parts.host = host.data();
+  return open_block_cache(std::move(options), parts);
 }
 
 Result<std::shared_ptr<BlockCache>> open_block_cache(BlockCacheOptions options,
                                                      const BlockCacheParts& parts) {
   ATOLL_TRY(check_options(options));
-  auto shelf = ATOLL_TRY(BlockShelf::open(
-      {options.directory, options.max_bytes, options.min_free_bytes, parts.boot, parts.writer},
-      *parts.files));
-  return std::make_shared<SharedBlockCache>(std::move(options), std::move(shelf));
+  // A process may have a cache open twice.
+  const auto instance = std::chrono::steady_clock::now().time_since_epoch().count();
+  const BlockShelfOptions shelf_options{options.directory,
+                                        options.max_bytes,
+                                        options.min_free_bytes,
+                                        parts.self.boot,
+                                        fmt::format("{}-{:x}", parts.self.text(), instance)};
+  auto shelf = ATOLL_TRY(BlockShelf::open(shelf_options, *parts.files));
+  return std::make_shared<SharedBlockCache>(std::move(options), std::move(shelf), parts);
 }
 
 }  // namespace atl::storage

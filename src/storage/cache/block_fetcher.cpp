@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <unordered_set>
 
 namespace atl::storage {
 namespace {
@@ -11,6 +13,11 @@ namespace {
 constexpr int kWorkers = 4;
 // So few are looked up where they are asked for; handing them over would take longer.
 constexpr uint64_t kLookedUpAtOnce = 4;
+// Between looks for a block that another process is fetching. A GET takes longer than the shortest; at
+// the longest, a thousand blocks waited for cost a tenth of a processor.
+constexpr std::chrono::milliseconds kShortestPause{1};
+constexpr std::chrono::milliseconds kLongestPause{20};
+constexpr std::chrono::seconds kUpkeepEvery{1};
 
 tl::unexpected<Error> ended() {
   return fail(ErrorCode::kCancelled, "the block cache is being closed");
@@ -40,29 +47,41 @@ Result<void> check_answer(const CachedObject& object,
 
 }  // namespace
 
-BlockFetcher::BlockFetcher(BlockShelf& shelf, int max_fetches, uint64_t max_fetch_bytes)
+BlockFetcher::BlockFetcher(BlockShelf& shelf,
+                           Leases& leases,
+                           int max_fetches,
+                           uint64_t max_fetch_bytes,
+                           std::function<void()> upkeep)
     : shelf_(shelf),
+      leases_(leases),
+      upkeep_(std::move(upkeep)),
       max_fetches_(std::max(1, max_fetches)),
       max_ahead_fetches_(std::max(1, max_fetches - max_fetches / 4)),
       max_fetch_bytes_(max_fetch_bytes),
-      workers_(std::make_unique<Workers>(kWorkers)) {}
+      workers_(kWorkers),
+      watcher_([this] { watch(); }) {}
 
 BlockFetcher::~BlockFetcher() {
-  std::vector<Flight*> queued;
+  std::vector<Flight*> given_up;
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
     for (auto& [key, flight] : flights_) {
-      if (flight->state != State::kQueued) continue;
+      if (flight->state != State::kQueued && flight->state != State::kElsewhere) continue;
       flight->state = State::kFetching;
-      queued.push_back(flight.get());
+      given_up.push_back(flight.get());
     }
     now_.clear();
     ahead_.clear();
+    elsewhere_.clear();
   }
-  for (Flight* flight : queued) land(flight, ended());
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return flights_.empty() && fetches_ == 0; });
+  watch_.notify_all();
+  for (Flight* flight : given_up) land(flight, ended());
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return flights_.empty() && fetches_ == 0; });
+  }
+  watcher_.join();
 }
 
 void BlockFetcher::read(std::shared_ptr<Remote> remote,
@@ -84,7 +103,7 @@ void BlockFetcher::read(std::shared_ptr<Remote> remote,
     if (here) {
       look(run);
     } else {
-      workers_->post([this, run = std::move(run)] { look(run); }, urgency == Urgency::kNow);
+      workers_.post([this, run = std::move(run)] { look(run); }, urgency == Urgency::kNow);
     }
   }
 }
@@ -104,8 +123,12 @@ BlockFetcher::Flight* BlockFetcher::join(const std::shared_ptr<Remote>& remote,
   const Key key = key_of(*object, index);
   auto& flight = flights_[key];
   if (flight == nullptr) {
-    flight =
-        std::make_unique<Flight>(Flight{key, remote, object, urgency, State::kLooking, {done}});
+    flight = std::make_unique<Flight>();
+    flight->key = key;
+    flight->remote = remote;
+    flight->object = object;
+    flight->urgency = urgency;
+    flight->waiting.push_back(done);
     return flight.get();
   }
   counts_.waits.fetch_add(1);
@@ -127,7 +150,7 @@ void BlockFetcher::look(const Run& run) {
     const CachedObject& object = *flight->object;
     auto found = shelf_.find(object, flight->key.index, 0, object.block_bytes);
     if (found) {
-      counts_.hits.fetch_add(1);
+      if (!flight->waited) counts_.hits.fetch_add(1);
       land(flight, std::move(*found));
     } else {
       missing.flights.push_back(flight);
@@ -137,12 +160,18 @@ void BlockFetcher::look(const Run& run) {
 }
 
 void BlockFetcher::queue(const Run& run) {
+  bool closing = false;
   {
     const std::lock_guard lock(mutex_);
+    closing = ending_;
     for (Flight* flight : run.flights) {
-      flight->state = State::kQueued;
+      flight->state = closing ? State::kFetching : State::kQueued;
+      if (closing) continue;
       (flight->urgency == Urgency::kNow ? now_ : ahead_).push_back(flight->key);
     }
+  }
+  if (closing) {
+    for (Flight* flight : run.flights) land(flight, ended());
   }
   pump();
 }
@@ -161,7 +190,7 @@ void BlockFetcher::pump() {
       if (run.flights.empty()) return;
       ++fetches_;
     }
-    workers_->post([this, run] { start(run); }, run.urgency == Urgency::kNow);
+    workers_.post([this, run] { start(run); }, run.urgency == Urgency::kNow);
   }
 }
 
@@ -195,7 +224,105 @@ BlockFetcher::Run BlockFetcher::next_run(Urgency urgency) {
   return run;
 }
 
-void BlockFetcher::start(const Run& run) { get(run); }
+// The first of the run that are to be fetched, side by side, become one GET; what follows a gap is
+// queued again.
+void BlockFetcher::start(const Run& run) {
+  Run fetched{{}, run.urgency};
+  Run rest{{}, run.urgency};
+  for (Flight* flight : run.flights) {
+    const bool gap =
+        !fetched.flights.empty() && fetched.flights.back()->key.index + 1 != flight->key.index;
+    if (gap) {
+      rest.flights.push_back(flight);
+    } else if (begin(flight) == Begun::kToFetch) {
+      fetched.flights.push_back(flight);
+    }
+  }
+  if (!rest.flights.empty()) queue(rest);
+  if (fetched.flights.empty()) {
+    end_fetch(run.urgency);
+  } else {
+    get(fetched);
+  }
+}
+
+BlockFetcher::Begun BlockFetcher::begin(Flight* flight) {
+  const CachedObject& object = *flight->object;
+  const Leases::Taken taken = leases_.take(object.block_id(flight->key.index));
+  if (taken == Leases::Taken::kHeldByOther) {
+    if (!flight->waited) counts_.waits.fetch_add(1);
+    std::unique_lock lock(mutex_);
+    if (ending_) {
+      lock.unlock();
+      land(flight, ended());
+      return Begun::kElsewhere;
+    }
+    flight->waited = true;
+    flight->state = State::kElsewhere;
+    elsewhere_.push_back(flight);
+    watch_.notify_all();
+    return Begun::kElsewhere;
+  }
+  flight->leased = taken == Leases::Taken::kYes;
+  // Whoever held the lease between the look at the shelf and now has kept the block.
+  auto found = shelf_.find(object, flight->key.index, 0, object.block_bytes);
+  if (!found) return Begun::kToFetch;
+  if (!flight->waited) counts_.hits.fetch_add(1);
+  give_back_lease(flight);
+  land(flight, std::move(*found));
+  return Begun::kFound;
+}
+
+void BlockFetcher::watch() {
+  std::chrono::milliseconds pause = kShortestPause;
+  auto upkeep_at = std::chrono::steady_clock::now() + kUpkeepEvery;
+  std::unique_lock lock(mutex_);
+  while (!ending_) {
+    if (elsewhere_.empty()) {
+      watch_.wait_until(lock, upkeep_at, [this] { return ending_ || !elsewhere_.empty(); });
+      pause = kShortestPause;
+    } else {
+      watch_.wait_for(lock, pause, [this] { return ending_; });
+      pause = std::min(kLongestPause, pause * 2);
+    }
+    if (ending_) return;
+    lock.unlock();
+    if (const auto flights = no_longer_elsewhere(); !flights.empty()) {
+      pause = kShortestPause;
+      for (Flight* flight : flights) {
+        workers_.post([this, flight] { look({{flight}, Urgency::kNow}); }, true);
+      }
+    }
+    if (std::chrono::steady_clock::now() >= upkeep_at) {
+      upkeep_at = std::chrono::steady_clock::now() + kUpkeepEvery;
+      upkeep_();
+    }
+    lock.lock();
+  }
+}
+
+std::vector<BlockFetcher::Flight*> BlockFetcher::no_longer_elsewhere() {
+  std::vector<uint64_t> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Flight* flight : elsewhere_) {
+      waiting.push_back(flight->object->block_id(flight->key.index));
+    }
+  }
+  std::unordered_set<uint64_t> come;
+  for (const uint64_t id : waiting) {
+    if (shelf_.files().is_there(id) || !leases_.is_held(id)) come.insert(id);
+  }
+  std::vector<Flight*> flights;
+  const std::lock_guard lock(mutex_);
+  std::erase_if(elsewhere_, [&](Flight* flight) {
+    if (!come.contains(flight->object->block_id(flight->key.index))) return false;
+    flight->state = State::kLooking;
+    flights.push_back(flight);
+    return true;
+  });
+  return flights;
+}
 
 void BlockFetcher::get(const Run& run) {
   const CachedObject& object = *run.flights.front()->object;
@@ -209,7 +336,7 @@ void BlockFetcher::get(const Run& run) {
       std::move(request), [this, run](Result<RangeBytes> answer) {
         // On the remote's thread, which must not wait for a disk.
         auto shared = std::make_shared<Result<RangeBytes>>(std::move(answer));
-        workers_->post([this, run, shared] { finish(run, std::move(*shared)); }, true);
+        workers_.post([this, run, shared] { finish(run, std::move(*shared)); }, true);
       });
 }
 
@@ -223,7 +350,10 @@ void BlockFetcher::finish(const Run& run, Result<RangeBytes> answer) {
     }
   }
   if (!answer) {
-    for (Flight* flight : run.flights) land(flight, tl::unexpected(answer.error()));
+    for (Flight* flight : run.flights) {
+      give_back_lease(flight);
+      land(flight, tl::unexpected(answer.error()));
+    }
     end_fetch(run.urgency);
     return;
   }
@@ -235,6 +365,7 @@ void BlockFetcher::finish(const Run& run, Result<RangeBytes> answer) {
     const uint64_t size = object.data_bytes(flight->key.index);
     const Blob block(whole, whole->bytes().subspan(at, size));
     shelf_.keep(object, flight->key.index, block.bytes());
+    give_back_lease(flight);
     land(flight, block);
     at += size;
   }
@@ -249,6 +380,11 @@ void BlockFetcher::end_fetch(Urgency urgency) {
     changed_.notify_all();
   }
   pump();
+}
+
+void BlockFetcher::give_back_lease(Flight* flight) {
+  if (flight->leased) leases_.give_back(flight->object->block_id(flight->key.index));
+  flight->leased = false;
 }
 
 void BlockFetcher::land(Flight* flight, const Result<Blob>& result) {

@@ -5,8 +5,9 @@
 // GET. What is wanted now has a queue of its own, served first, and a quarter of the GETs that what is
 // read ahead cannot take.
 //
-// Other processes: a block is fetched by whoever holds its lease (storage/cache/lease.h). A flight whose
-// block somebody else is fetching waits until the block is there or the lease has ended.
+// Other processes: a block is fetched by whoever holds its lease (storage/cache/leases.h). A flight whose
+// block somebody else is fetching waits until the block is there or the lease has ended; a thread looks
+// every few milliseconds, for what other machines do cannot be waited for otherwise.
 #pragma once
 
 #include <atomic>
@@ -22,6 +23,7 @@
 #include "storage/cache/block_cache.h"
 #include "storage/cache/block_header.h"
 #include "storage/cache/block_shelf.h"
+#include "storage/cache/leases.h"
 #include "storage/cache/workers.h"
 
 namespace atl::storage {
@@ -39,7 +41,12 @@ class BlockFetcher {
   using OnBlock = BlockCache::OnBlock;
   using Urgency = BlockCache::Urgency;
 
-  BlockFetcher(BlockShelf& shelf, int max_fetches, uint64_t max_fetch_bytes);
+  // `upkeep` is called about once a second, from a thread of the fetcher's.
+  BlockFetcher(BlockShelf& shelf,
+               Leases& leases,
+               int max_fetches,
+               uint64_t max_fetch_bytes,
+               std::function<void()> upkeep);
   // Cancels what has not begun and waits for the rest.
   ~BlockFetcher();
 
@@ -62,13 +69,15 @@ class BlockFetcher {
       return key.hash[0] ^ (key.index * 0x9e3779b97f4a7c15);
     }
   };
-  enum class State { kLooking, kQueued, kFetching };
+  enum class State { kLooking, kQueued, kFetching, kElsewhere };
   struct Flight {
     Key key;
     std::shared_ptr<Remote> remote;
     std::shared_ptr<const CachedObject> object;
     Urgency urgency = Urgency::kNow;
     State state = State::kLooking;
+    bool leased = false;
+    bool waited = false;  // for another process
     std::vector<OnBlock> waiting;
   };
   // Blocks of one object that are gone about together. Their urgency is the one they were queued with;
@@ -91,12 +100,19 @@ class BlockFetcher {
   void pump();
   Run next_run(Urgency urgency);
   void start(const Run& run);
+  enum class Begun { kToFetch, kFound, kElsewhere };
+  Begun begin(Flight* flight);
+  void watch();
+  std::vector<Flight*> no_longer_elsewhere();
   void get(const Run& run);
   void finish(const Run& run, Result<RangeBytes> answer);
+  void give_back_lease(Flight* flight);
   void land(Flight* flight, const Result<Blob>& result);
   void end_fetch(Urgency urgency);
 
   BlockShelf& shelf_;
+  Leases& leases_;
+  const std::function<void()> upkeep_;
   const int max_fetches_;
   const int max_ahead_fetches_;
   const uint64_t max_fetch_bytes_;
@@ -107,10 +123,13 @@ class BlockFetcher {
   std::unordered_map<Key, std::unique_ptr<Flight>, KeyHash> flights_;
   std::deque<Key> now_;
   std::deque<Key> ahead_;
+  std::vector<Flight*> elsewhere_;
+  std::condition_variable watch_;
   int fetches_ = 0;
   int ahead_fetches_ = 0;
   bool ending_ = false;
-  std::unique_ptr<Workers> workers_;  // last, so that its threads end first
+  Workers workers_;
+  std::thread watcher_;
 };
 
 }  // namespace atl::storage

@@ -146,7 +146,7 @@ Result<UniqueFd> BlockFiles::open_folder(int parent,
 
 // A full disk is no reason to refuse: what is cached already can still be read.
 Result<void> BlockFiles::check_writable(const std::string& directory) {
-  const std::string name = fmt::format("{}-{}", writer_, written_.fetch_add(1));
+  const std::string name = unique_name();
   const UniqueFd fd(files_.open(temporary_.get(), name, O_WRONLY | O_CREAT | O_EXCL));
   if (!fd && (errno == EACCES || errno == EPERM || errno == EROFS)) {
     return fail_on("writing to", directory);
@@ -224,7 +224,7 @@ bool BlockFiles::write(const CachedObject& object,
                        uint64_t index,
                        std::span<const std::byte> data) {
   const uint64_t id = object.block_id(index);
-  const std::string temporary = fmt::format("{}-{}", writer_, written_.fetch_add(1));
+  const std::string temporary = unique_name();
   if (write_temporary(temporary, encode_block_header(object, index, data), data) &&
       files_.rename(temporary_.get(),
                     temporary,
@@ -268,6 +268,10 @@ void BlockFiles::list(int shard,
     }
     visit(*id, disk_bytes_of(static_cast<uint64_t>(status.st_size)));
   });
+}
+
+std::string BlockFiles::unique_name() {
+  return fmt::format("{}-{}", writer_, written_.fetch_add(1));
 }
 
 void BlockFiles::remove_leftovers(const std::function<bool(const std::string& name)>& is_gone) {

@@ -59,6 +59,8 @@ class BlockFiles {
   void list(int shard, const std::function<void(uint64_t id, uint64_t disk_bytes)>& visit);
   // Temporary files whose writer `is_gone` says has ended.
   void remove_leftovers(const std::function<bool(const std::string& name)>& is_gone);
+  // For a file in temporary/: says who made it, "WRITER-NUMBER".
+  std::string unique_name();
   // What the file system has left for us; nullopt where it does not say.
   std::optional<uint64_t> free_bytes();
 

@@ -45,9 +45,8 @@ class BlockShelf {
 
   // Holds the account against what is there. `is_being_written`: by a process that lives.
   void recount(const std::function<bool(uint64_t id)>& is_being_written);
-  bool recount_is_due(uint64_t now_ms, uint64_t interval_ms) {
-    return table_->due(now_ms, interval_ms);
-  }
+  // True for one process of this machine, when it is time for that.
+  bool recount_is_due(uint64_t now_ms) { return table_->due(now_ms, kRecountEvery_ms); }
 
   uint64_t used_bytes() const { return table_->used_bytes(); }
   uint64_t corrupt() const { return corrupt_.load(); }
@@ -56,6 +55,8 @@ class BlockShelf {
   BlockFiles& files() { return *files_; }
 
  private:
+  static constexpr uint64_t kRecountEvery_ms = 600'000;
+
   explicit BlockShelf(BlockShelfOptions options) : options_(std::move(options)) {}
   bool make_room(UsageTable::Block block);
   bool remove_all(const std::vector<UsageTable::Block>& leaving);

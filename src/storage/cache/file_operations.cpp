@@ -37,6 +37,13 @@ int FileOperations::rename(int from_directory,
   return ::renameat(from_directory, from.c_str(), to_directory, to.c_str());
 }
 
+int FileOperations::link(int from_directory,
+                         const std::string& from,
+                         int to_directory,
+                         const std::string& to) {
+  return ::linkat(from_directory, from.c_str(), to_directory, to.c_str(), 0);
+}
+
 int FileOperations::remove(int directory, const std::string& name) {
   return ::unlinkat(directory, name.c_str(), 0);
 }

@@ -28,6 +28,10 @@ class FileOperations {
                      const std::string& from,
                      int to_directory,
                      const std::string& to);
+  virtual int link(int from_directory,
+                   const std::string& from,
+                   int to_directory,
+                   const std::string& to);
   virtual int remove(int directory, const std::string& name);
   virtual int file_system(int fd, struct statvfs* status);
 };
