@@ -20,3 +20,17 @@ function(atoll_server_test name)
     FIXTURES_REQUIRED s3_server LABELS server TIMEOUT 300 SKIP_RETURN_CODE 77
     ENVIRONMENT ATOLL_S3_SERVER=${ATOLL_S3_SERVER_FOLDER}/server.json)
 endfunction()
+
+# The same with moto, which plays STS and SQS: ATOLL_MOTO names start_moto.sh's moto.json. Both may be asked for:
+# atoll_moto_test(NAME COMMAND...) has the S3 server as well.
+add_test(NAME moto_starts COMMAND ${CMAKE_CURRENT_LIST_DIR}/start_moto.sh ${ATOLL_S3_SERVER_FOLDER})
+set_tests_properties(moto_starts PROPERTIES FIXTURES_SETUP moto LABELS server TIMEOUT 60 SKIP_RETURN_CODE 77)
+add_test(NAME moto_stops COMMAND ${CMAKE_CURRENT_LIST_DIR}/stop_moto.sh ${ATOLL_S3_SERVER_FOLDER})
+set_tests_properties(moto_stops PROPERTIES FIXTURES_CLEANUP moto LABELS server TIMEOUT 60)
+
+function(atoll_moto_test name)
+  atoll_server_test(${name} ${ARGN})
+  set_tests_properties(${name} PROPERTIES
+    FIXTURES_REQUIRED "s3_server;moto"
+    ENVIRONMENT "ATOLL_S3_SERVER=${ATOLL_S3_SERVER_FOLDER}/server.json;ATOLL_MOTO=${ATOLL_S3_SERVER_FOLDER}/moto.json")
+endfunction()
