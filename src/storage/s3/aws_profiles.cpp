@@ -160,15 +160,15 @@ Result<AwsProfiles> load_file(const EnvironmentVariable& variable,
 constexpr auto kKeys = std::to_array<std::string_view>(
     {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"});
 
-void merge_credentials(AwsProfiles& profiles, AwsProfiles credentials) {
-  for (auto& [name, properties] : credentials.profiles) {
+void merge_credentials(AwsProfiles& profiles, const AwsProfiles& credentials) {
+  for (const auto& [name, properties] : credentials.profiles) {
     ProfileProperties& merged = profiles.profiles[name];
     if (properties.contains(kKeys[0])) {
       for (const std::string_view key : kKeys) {
         if (const auto found = merged.find(key); found != merged.end()) merged.erase(found);
       }
     }
-    for (auto& [property, value] : properties) merged[property] = std::move(value);
+    for (const auto& [property, value] : properties) merged[property] = value;
   }
 }
 

@@ -26,8 +26,10 @@ struct Credentials {
 class CredentialsProvider {
  public:
   virtual ~CredentialsProvider() = default;
-  // Credentials that are good for some minutes yet; null: requests go unsigned (public buckets). May
-  // wait for a network answer. kPermission or kIo where there should be some and none can be had.
+  // Credentials that are good for a minute yet, where their source gives such; null: requests go unsigned
+  // (public buckets). Waits for the network only where there are none that hold: before they end, new ones
+  // are fetched in the background, and what is there serves on. kPermission, kInvalidInput or kIo where
+  // there should be some and none can be had.
   virtual Result<std::shared_ptr<const Credentials>> get() = 0;
 };
 
@@ -40,13 +42,16 @@ struct CredentialsContext {
   std::string profile;     // overrides AWS_PROFILE where not empty
   std::string region;      // for STS
   bool anonymous = false;  // do not look
+  // Waits before another attempt; empty: sleeps. For tests.
+  std::function<void(std::chrono::milliseconds)> pause;
 };
 
 // In the order of AWS's own programs: environment, web identity, profile (static keys, role_arn with
 // source_profile or credential_source, web_identity_token_file, credential_process; SSO is refused with
 // a message), container endpoint (ECS, EKS pod identity), IMDSv2. The first that is configured is
 // taken; its failure is an error, not a reason to go on. The instance endpoint counts as configured
-// where it answers within a second.
+// where it answers within a second. A `profile` in the context goes before the environment's keys and
+// web identity, which speak for AWS_PROFILE's place only. Nothing is looked at before the first get().
 std::shared_ptr<CredentialsProvider> find_credentials(CredentialsContext context);
 
 }  // namespace atl::storage
