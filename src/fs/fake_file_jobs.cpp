@@ -94,7 +94,7 @@ Result<void> FakeFileLayer::states(std::string_view path,
 }
 
 Result<Progress> FakeFileLayer::walk(std::string call,
-                                     std::stop_token stop,
+                                     const std::stop_token& stop,
                                      const OnProgress& progress) {
   const auto lock = enter(std::move(call));
   if (!lock) return as_error(lock.error(), "the job");
@@ -118,7 +118,7 @@ Result<Progress> FakeFileLayer::preload(std::string_view path,
                                         std::string_view glob,
                                         std::stop_token stop,
                                         const OnProgress& progress) {
-  return walk(fmt::format("preload {} {}", path, glob), std::move(stop), progress);
+  return walk(fmt::format("preload {} {}", path, glob), stop, progress);
 }
 
 Result<Progress> FakeFileLayer::release(std::string_view path,
@@ -130,7 +130,7 @@ Result<Progress> FakeFileLayer::release(std::string_view path,
 Result<Progress> FakeFileLayer::export_now(std::string_view path,
                                            std::stop_token stop,
                                            const OnProgress& progress) {
-  return walk(fmt::format("export {}", path), std::move(stop), progress);
+  return walk(fmt::format("export {}", path), stop, progress);
 }
 
 Result<storage::ImportCounts> FakeFileLayer::import_now(std::string_view path,

@@ -77,6 +77,11 @@ uint64_t FakeFileLayer::lookups(InodeNumber inode) const {
   return found == nodes_.end() ? 0 : found->second.lookups;
 }
 
+void FakeFileLayer::wait_until_forgotten(InodeNumber inode) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return nodes_.at(inode).lookups == 0; });
+}
+
 size_t FakeFileLayer::open_handles() const {
   const std::lock_guard lock(mutex_);
   return handles_.size();
@@ -229,8 +234,8 @@ FsResult<FileLayer::Created> FakeFileLayer::create(InodeNumber parent,
                                                    uint32_t uid,
                                                    uint32_t gid,
                                                    int flags) {
-  const auto lock = ATOLL_TRY(
-      enter(fmt::format("create {} {} {:o} {} {} {:o}", parent, name, permissions, uid, gid, flags)));
+  const auto lock = ATOLL_TRY(enter(
+      fmt::format("create {} {} {:o} {} {} {:o}", parent, name, permissions, uid, gid, flags)));
   Node* const file = ATOLL_TRY(add(parent, name, S_IFREG | permissions));
   file->attributes.uid = uid;
   file->attributes.gid = gid;
@@ -288,11 +293,8 @@ void FakeFileLayer::release_handle(Handle handle) {
   ATOLL_CHECK(handles_.erase(handle) == 1) << handle;
 }
 
-FsResult<Attributes> FakeFileLayer::make_directory(InodeNumber parent,
-                                                   std::string_view name,
-                                                   uint32_t permissions,
-                                                   uint32_t uid,
-                                                   uint32_t gid) {
+FsResult<Attributes> FakeFileLayer::make_directory(
+    InodeNumber parent, std::string_view name, uint32_t permissions, uint32_t uid, uint32_t gid) {
   const auto lock = ATOLL_TRY(
       enter(fmt::format("make_directory {} {} {:o} {} {}", parent, name, permissions, uid, gid)));
   Node* const made = ATOLL_TRY(add(parent, name, S_IFDIR | permissions));

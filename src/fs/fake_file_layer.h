@@ -28,6 +28,7 @@ class FakeFileLayer : public FileLayer {
   size_t calls_of(std::string_view name) const;
   void forget_calls();
   uint64_t lookups(InodeNumber inode) const;
+  void wait_until_forgotten(InodeNumber inode) const;
   size_t open_handles() const;
   // Whether reads answer with a descriptor to splice from, instead of bytes.
   void splice_reads(bool splice);
@@ -122,7 +123,7 @@ class FakeFileLayer : public FileLayer {
   void resize(Node& file, uint64_t size_bytes);
   void touch(Node& node);
   FsResult<void> take_out(InodeNumber parent, std::string_view name, bool directory);
-  Result<Progress> walk(std::string call, std::stop_token stop, const OnProgress& progress);
+  Result<Progress> walk(std::string call, const std::stop_token& stop, const OnProgress& progress);
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
