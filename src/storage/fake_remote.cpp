@@ -8,8 +8,6 @@ namespace atl::storage {
 
 namespace {
 
-constexpr size_t kPageKeys = 1000;
-
 tl::unexpected<Error> no_such(std::string_view key) {
   return fail(ErrorCode::kNotFound, fmt::format("fake:/{}: no such object", key));
 }
@@ -61,6 +59,11 @@ void FakeRemote::erase(std::string_view key) {
   const std::lock_guard lock(mutex_);
   const auto found = objects_.find(key);
   if (found != objects_.end()) objects_.erase(found);
+}
+
+void FakeRemote::set_page_keys(size_t count) {
+  const std::lock_guard lock(mutex_);
+  page_keys_ = count;
 }
 
 void FakeRemote::hold_reads() {
@@ -178,7 +181,7 @@ Result<ListPage> FakeRemote::list_page(std::string_view prefix,
                                        return b == objects_.end() || a->first < b->first;
                                      });
   for (; at != objects_.end() && at->first.starts_with(prefix); ++at) {
-    if (page.objects.size() == kPageKeys) {
+    if (page.objects.size() == page_keys_) {
       page.next = page.objects.back().key;
       break;
     }

@@ -35,6 +35,8 @@ class FakeRemote : public Remote {
   // Puts or replaces an object, as somebody else would. Each version has another ETag.
   void put(std::string_view key, std::string_view content, Metadata metadata = {});
   void erase(std::string_view key);
+  // How many keys a page of a listing has (1,000), so that few keys make many pages.
+  void set_page_keys(size_t count);
 
   // While held, reads wait; release lets them go on. For tests of what happens meanwhile.
   void hold_reads();
@@ -86,6 +88,7 @@ class FakeRemote : public Remote {
   mutable std::condition_variable changed_;
   std::map<std::string, Object, std::less<>> objects_;
   uint64_t versions_ = 0;
+  size_t page_keys_ = 1000;
   Counts counts_;
   Fault fault_;
   bool held_ = false;

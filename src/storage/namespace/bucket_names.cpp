@@ -80,16 +80,22 @@ Result<void> BucketNames::list_once(std::string_view prefix, const std::string& 
   return result;
 }
 
+// One request; a second one only where the first had to begin so far before `first` that it did not
+// get there (just_before).
 Result<void> BucketNames::list_and_apply(std::string_view prefix, const std::string& first) {
-  auto page =
-      std::make_shared<const ListedPage>(ATOLL_TRY(list_from(*remote_, prefix, first, now_ns())));
-  auto applied = std::make_shared<AppliedPage>();
-  ATOLL_TRY(
-      database_->write([page, applied, policy = policy()](NamesConnection& c) -> Result<void> {
-        *applied = ATOLL_TRY(apply_page(c, *page, policy, page->asked_ns));
-        return {};
-      }));
-  tell(applied->changed);
+  std::string from = first;
+  do {
+    auto page =
+        std::make_shared<const ListedPage>(ATOLL_TRY(list_from(*remote_, prefix, from, now_ns())));
+    auto applied = std::make_shared<AppliedPage>();
+    auto apply = [page, applied, policy = policy()](NamesConnection& c) -> Result<void> {
+      *applied = ATOLL_TRY(apply_page(c, *page, policy, page->asked_ns));
+      return {};
+    };
+    ATOLL_TRY(database_->write(std::move(apply)));
+    tell(applied->changed);
+    from = page->past;
+  } while (from <= first);
   return {};
 }
 
@@ -110,7 +116,7 @@ Result<ObjectInfo> BucketNames::lookup(std::string_view key) {
 }
 
 Result<DirectoryEntry> BucketNames::lookup_path(std::string_view path) {
-  if (!path.empty() && !can_be_shown(path)) return no_such(*remote_, path);
+  if (!path.empty() && !can_be_path(path)) return no_such(*remote_, path);
   const int64_t since = since_ns();
   for (;;) {
     PathAnswer answer;
@@ -147,7 +153,7 @@ Result<void> BucketNames::children(std::string_view directory,
                                    const std::function<bool(const DirectoryEntry&)>& visit) {
   std::string path(directory);
   if (!path.empty()) {
-    if (!can_be_shown(path)) return no_such(*remote_, path);
+    if (!can_be_path(path)) return no_such(*remote_, path);
     path += '/';
   }
   // Every name behind `after` comes from a key behind it.

@@ -91,6 +91,8 @@ Result<EntriesPage> shown_entries(NamesConnection& c,
                                   std::string_view after,
                                   int limit) {
   const auto id = ATOLL_TRY(find_directory(c, directory));
+  // Behind a name, only what lies behind it has been asked for; the directory's start may be unknown.
+  if (!id && !after.empty()) return EntriesPage{};
   if (!id) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("{}: no such directory", directory.substr(0, directory.size() - 1)));

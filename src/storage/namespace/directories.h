@@ -28,7 +28,8 @@ Result<std::optional<std::string>> unlisted_part(NamesConnection& c,
                                                  int64_t since_ns);
 
 // Up to `limit` rows' worth of entries behind the name `after`, in byte order of their names;
-// `last` is where to go on, nothing at the end. kNotFound where there is no such directory.
+// `last` is where to go on, nothing at the end. kNotFound where there is no such directory and
+// `after` is empty.
 struct EntriesPage {
   std::vector<DirectoryEntry> entries;
   std::optional<std::string> last;

@@ -69,4 +69,6 @@ bool can_be_shown(std::string_view key) {
   }
 }
 
+bool can_be_path(std::string_view path) { return !path.ends_with('/') && can_be_shown(path); }
+
 }  // namespace atl::storage

@@ -22,5 +22,7 @@ std::string just_before(std::string_view key);
 // Whether a directory can show this key, or the directory "a/b/" itself (storage/key.h).
 bool can_be_shown(std::string_view key);
 bool can_be_name(std::string_view component);
+// The same for a path without '/' at its ends.
+bool can_be_path(std::string_view path);
 
 }  // namespace atl::storage

@@ -24,11 +24,14 @@ std::string common_directory(std::string_view a, std::string_view b) {
   return std::string(common.substr(0, common.rfind('/') + 1));  // npos + 1 is 0
 }
 
-void cut(ListedPage& page, const std::string& past) {
-  if (page.past <= past) return;
-  page.past = past;
-  const auto end = std::ranges::lower_bound(page.objects, past, {}, &ObjectInfo::key);
-  page.objects.erase(end, page.objects.end());
+// Only what lies in [first, past); whether that is anything.
+bool cut(ListedPage& page, const std::string& first, const std::string& past) {
+  if (page.first < first) page.first = first;
+  if (page.past > past) page.past = past;
+  std::erase_if(page.objects, [&](const ObjectInfo& info) {
+    return info.key < page.first || info.key >= page.past;
+  });
+  return page.first < page.past;
 }
 
 }  // namespace
@@ -150,7 +153,8 @@ std::optional<std::string> Sweep::goes_on(Stretches::iterator stretch, const std
   stretch->at = at;
   while (at >= stretch->past) {
     const auto next = std::next(stretch);
-    if (next == stretches_.end() || next->taken) return std::nullopt;
+    // What lies between, if anything, another listing has done.
+    if (next == stretches_.end() || next->taken || next->at != stretch->past) return std::nullopt;
     stretch->past = next->past;
     stretches_.erase(next);
   }
@@ -175,13 +179,14 @@ void Sweep::learn(Stretches::iterator stretch, const ListedPage& page) {
 }
 
 Result<void> Sweep::list(Stretches::iterator stretch) {
-  std::string at;
+  std::string first;
   {
     const std::lock_guard lock(mutex_);
-    at = stretch->at;
-    if (at > request_.prefix) bounds_.push_back(at);
+    first = stretch->at;
+    if (first > request_.prefix) bounds_.push_back(first);
   }
   std::optional<Applying> applying;
+  std::string at = first;
   for (auto past = goes_on(stretch, at); past; past = goes_on(stretch, at)) {
     if (stop_.stop_requested()) return fail(ErrorCode::kCancelled, "the import was stopped");
     std::optional<KeyRange> gap;
@@ -194,18 +199,27 @@ Result<void> Sweep::list(Stretches::iterator stretch) {
       continue;
     }
     auto page = ATOLL_TRY(list_from(remote_, request_.prefix, gap->first, clock_()));
+    count_request();
     learn(stretch, page);
     at = page.past;
+    // Where this is the stretch's end, the rest is another listing's.
     past = goes_on(stretch, at);
-    if (!past) {  // the rest is another listing's
-      const std::lock_guard lock(mutex_);
-      cut(page, stretch->past);
-    }
+    if (!cut(page, first, past ? *past : end_of(stretch))) continue;
     if (applying) ATOLL_TRY(finish(*applying));
     applying = apply_later(std::move(page));
   }
   if (applying) return finish(*applying);
   return {};
+}
+
+void Sweep::count_request() {
+  const std::lock_guard lock(counts_mutex_);
+  ++counts_.requests;
+}
+
+std::string Sweep::end_of(Stretches::iterator stretch) {
+  const std::lock_guard lock(mutex_);
+  return stretch->past;
 }
 
 Sweep::Applying Sweep::apply_later(ListedPage page) {
@@ -232,7 +246,6 @@ Result<void> Sweep::finish(Applying& applying) {
   counts_.created += page.created;
   counts_.changed += page.changed;
   counts_.deleted += page.deleted;
-  ++counts_.requests;
   if (on_page_) on_page_(counts_, applying.applied->changed);
   return {};
 }

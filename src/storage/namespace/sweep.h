@@ -69,6 +69,8 @@ class Sweep {
   std::optional<std::string> goes_on(Stretches::iterator stretch, const std::string& at);
   Result<void> list(Stretches::iterator stretch);
   Result<void> finish(Applying& applying);
+  std::string end_of(Stretches::iterator stretch);
+  void count_request();
   void learn(Stretches::iterator stretch, const ListedPage& page);
   Applying apply_later(ListedPage page);
 
