@@ -79,6 +79,22 @@ Blob cut(const std::vector<Blob>& blocks, uint64_t offset, uint64_t size_bytes) 
   return Blob(joined, std::span<const std::byte>(joined.get(), size_bytes));
 }
 
+// Where the bytes [offset, offset + size) lie, as far as there are any.
+struct Extent {
+  Extent(const ObjectVersion& version, uint64_t offset, uint64_t size, uint64_t block_bytes) {
+    offset = std::min(offset, version.size_bytes);
+    size_bytes = std::min(size, version.size_bytes - offset);
+    if (size_bytes == 0) return;
+    first = offset / block_bytes;
+    blocks = (offset + size_bytes - 1) / block_bytes - first + 1;
+    begin = offset - first * block_bytes;
+  }
+  uint64_t size_bytes = 0;
+  uint64_t first = 0;
+  uint64_t blocks = 0;
+  uint64_t begin = 0;  // in the first block
+};
+
 class SharedBlockCache : public BlockCache {
  public:
   SharedBlockCache(BlockCacheOptions options,
@@ -115,30 +131,16 @@ class SharedBlockCache : public BlockCache {
                     const ObjectVersion& version,
                     uint64_t offset,
                     uint64_t size_bytes) override {
-    offset = std::min(offset, version.size_bytes);
-    size_bytes = std::min(size_bytes, version.size_bytes - offset);
-    if (size_bytes == 0) return Blob();
-    const uint64_t first = offset / options_.block_bytes;
-    const uint64_t blocks = (offset + size_bytes - 1) / options_.block_bytes - first + 1;
-    const uint64_t begin = offset - first * options_.block_bytes;
-    if (blocks == 1) {
+    const Extent extent(version, offset, size_bytes, options_.block_bytes);
+    if (extent.blocks == 1) {
       // No more of the block is read and checked than is wanted.
       const CachedObject object = object_of(remote->identity(), version);
-      if (auto found = shelf_->find(object, first, begin, size_bytes)) {
+      if (auto found = shelf_->find(object, extent.first, extent.begin, extent.size_bytes)) {
         hits_.fetch_add(1);
         return std::move(*found);
       }
     }
-    const auto gathering = std::make_shared<Gathering>(first, blocks);
-    read_async(std::move(remote),
-               version,
-               first,
-               blocks,
-               Urgency::kNow,
-               [gathering](uint64_t index, Result<Blob> block) {
-                 gathering->add(index, std::move(block));
-               });
-    return cut(ATOLL_TRY(gathering->wait()), begin, size_bytes);
+    return BlockCache::read(std::move(remote), version, offset, size_bytes);
   }
 
   std::optional<Blob> find(const std::string& remote_identity,
@@ -204,6 +206,23 @@ class SharedBlockCache : public BlockCache {
 };
 
 }  // namespace
+
+Result<Blob> BlockCache::read(std::shared_ptr<Remote> remote,
+                              const ObjectVersion& version,
+                              uint64_t offset,
+                              uint64_t size_bytes) {
+  const Extent extent(version, offset, size_bytes, options().block_bytes);
+  if (extent.blocks == 0) return Blob();
+  const auto gathering = std::make_shared<Gathering>(extent.first, extent.blocks);
+  read_async(
+      std::move(remote),
+      version,
+      extent.first,
+      extent.blocks,
+      Urgency::kNow,
+      [gathering](uint64_t index, Result<Blob> block) { gathering->add(index, std::move(block)); });
+  return cut(ATOLL_TRY(gathering->wait()), extent.begin, extent.size_bytes);
+}
 
 Result<std::shared_ptr<BlockCache>> BlockCache::open(BlockCacheOptions options) {
   static FileOperations files;  // the system's; holds nothing

@@ -78,7 +78,7 @@ class BlockCache {
   virtual Result<Blob> read(std::shared_ptr<Remote> remote,
                             const ObjectVersion& version,
                             uint64_t offset,
-                            uint64_t size_bytes) = 0;
+                            uint64_t size_bytes);
   // Only what is there already.
   virtual std::optional<Blob> find(const std::string& remote_identity,
                                    const ObjectVersion& version,

@@ -8,7 +8,10 @@ namespace {
 
 constexpr int kFirstBits = 8;
 // A block that never comes back holds its place for this many times the capacity, at most.
-constexpr uint64_t kHorizonCapacities = 8;
+constexpr uint64_t kHorizonCapacities = 16;
+// A class of which little has been seen is taken to be like all; as if of so many blocks that had been
+// seen already.
+constexpr float kWeightOfAll = 8;
 
 uint64_t bucket_begin(int bucket) {
   return bucket == 0 ? 0 : uint64_t{4U + static_cast<unsigned>(bucket % 4)} << (bucket / 4 + 6);
@@ -28,42 +31,56 @@ int reuse_class(uint32_t age, uint32_t capacity) {
   return age < capacity ? 2 : 3;
 }
 
-void ReuseCounts::count_first() { starts[0].fetch_add(1, std::memory_order_relaxed); }
-
-void ReuseCounts::count_again(int before, uint32_t age, int now) {
-  reused[static_cast<size_t>(before)][static_cast<size_t>(reuse_age_bucket(age))].fetch_add(
+void ReuseCounts::count(int reuse_class, uint32_t age) {
+  reused[static_cast<size_t>(reuse_class)][static_cast<size_t>(reuse_age_bucket(age))].fetch_add(
       1, std::memory_order_relaxed);
-  starts[static_cast<size_t>(now)].fetch_add(1, std::memory_order_relaxed);
 }
 
 void ReuseCounts::halve() {
-  const auto half = [](std::atomic<uint32_t>& count) {
-    count.store(count.load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
-  };
-  for (auto& count : starts) half(count);
-  for (auto& ages : reused) std::for_each(ages.begin(), ages.end(), half);
+  for (auto& ages : reused) {
+    for (auto& count : ages) {
+      count.store(count.load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
+    }
+  }
 }
 
-void ReuseDensity::update(const ReuseCounts& counts, uint32_t capacity) {
+void ReuseDensity::update(const ReuseCounts& counts,
+                          const ReuseTable<float>& waiting,
+                          uint32_t capacity) {
+  // Of each class and, in the last row, of all: the uses in a bucket, and how many came so far.
+  std::array<std::array<float, kReuseAges>, kReuseClasses + 1> used{};
+  std::array<std::array<float, kReuseAges>, kReuseClasses + 1> reached{};
   for (size_t kind = 0; kind < kReuseClasses; ++kind) {
-    std::array<uint32_t, kReuseAges> reused{};
-    uint64_t ends = 0;
-    for (size_t age = 0; age < kReuseAges; ++age) {
-      reused[age] = counts.reused[kind][age].load(std::memory_order_relaxed);
-      ends += reused[age];
+    float sum = 0;
+    for (size_t age = kReuseAges; age-- > 0;) {
+      used[kind][age] =
+          static_cast<float>(counts.reused[kind][age].load(std::memory_order_relaxed));
+      sum += used[kind][age];
+      // One that waits now has, on the average, half of its bucket behind it.
+      reached[kind][age] = sum + waiting[kind][age] / 2;
+      sum += waiting[kind][age];
+      used[kReuseClasses][age] += used[kind][age];
+      reached[kReuseClasses][age] += reached[kind][age];
     }
-    const uint64_t starts = counts.starts[kind].load(std::memory_order_relaxed);
-    // Those that have not come back: some will yet, which cannot be told from those that will not.
-    const double never = static_cast<double>(starts > ends ? starts - ends : 0);
-    double hits = 0;
-    double held = 0;
+  }
+  for (size_t kind = 0; kind < kReuseClasses; ++kind) {
+    std::array<float, kReuseAges> chance{};
+    for (size_t age = 0; age < kReuseAges; ++age) {
+      const float of_all = used[kReuseClasses][age] / std::max(1.0F, reached[kReuseClasses][age]);
+      chance[age] = std::min(
+          1.0F, (used[kind][age] + kWeightOfAll * of_all) / (reached[kind][age] + kWeightOfAll));
+    }
+    // From the horizon back: hits to come, and time held until then, of one that has come so far.
+    float hits = 0;
+    float held = 0;
     for (int age = kReuseAges - 1; age >= 0; --age) {
-      hits += reused[static_cast<size_t>(age)];
       const uint64_t begin = bucket_begin(age);
       if (begin > kHorizonCapacities * capacity) continue;
-      held += (hits + never) * static_cast<double>(bucket_begin(age + 1) - begin);
-      density_[kind][static_cast<size_t>(age)] =
-          held > 0 ? static_cast<float>(hits / held * capacity) : 0.0F;
+      const auto width = static_cast<float>(bucket_begin(age + 1) - begin);
+      const float used_here = chance[static_cast<size_t>(age)];
+      hits = used_here + (1 - used_here) * hits;
+      held = (1 - used_here / 2) * width + (1 - used_here) * held;
+      density_[kind][static_cast<size_t>(age)] = hits / held * static_cast<float>(capacity);
     }
   }
 }

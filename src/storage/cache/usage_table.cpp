@@ -32,6 +32,11 @@ constexpr uint64_t kLongestScan = uint64_t{1} << 16;
 // row. Nor is a block given up so soon after its use.
 constexpr uint32_t kOneUseOfCapacity = 64;
 
+// What is known of reuse comes from every fourth name, and those are remembered for longer than others: a
+// full table knows so of four times as many.
+bool is_in_sample(uint64_t id) { return id % 4 == 0; }
+constexpr uint64_t kLookedAtForWaiting = uint64_t{1} << 14;
+
 enum : uint64_t { kRemembered = 0, kBeingWritten = 1, kOnDisk = 2 };
 
 // used_at 32 | pages 24 | class 2 at bit 2 | state 2
@@ -206,26 +211,31 @@ uint32_t UsageTable::now() const {
                                shared_->unit_shift);
 }
 
-// A free place, that of the name remembered for longest, or that of a block given up for it.
+// A free place, that of the name that is missed least, or that of a block given up for it.
 UsageTable::Slot* UsageTable::place_for(uint64_t id, std::vector<Block>& leaving) {
   if (Slot* known = find(id)) return known;
   Slot* bucket = bucket_of(id);
-  Slot* oldest = nullptr;
-  Slot* least = nullptr;
+  Slot* name = nullptr;
+  Slot* block = nullptr;
+  uint64_t name_score = 0;
+  uint64_t block_score = 0;
   for (Slot* slot = bucket; slot < bucket + kBucketSlots; ++slot) {
-    if (slot->id.load(std::memory_order_relaxed) == 0) return slot;
+    const uint64_t other = slot->id.load(std::memory_order_relaxed);
+    if (other == 0) return slot;
     const Value value(slot->value.load(std::memory_order_relaxed));
-    Slot*& candidate = value.state == kRemembered ? oldest : least;
-    if (value.state == kBeingWritten) continue;
-    if (candidate == nullptr ||
-        now() - value.used_at >
-            now() - Value(candidate->value.load(std::memory_order_relaxed)).used_at) {
-      candidate = slot;
+    const uint64_t age = now() - value.used_at;
+    const uint64_t score = 1 + age + (is_in_sample(other) ? 0 : uint64_t{1} << 32);
+    if (value.state == kRemembered && score > name_score) {
+      name = slot;
+      name_score = score;
+    } else if (value.state == kOnDisk && age >= block_score) {
+      block = slot;
+      block_score = age;
     }
   }
-  if (oldest == nullptr && least != nullptr) leaving.push_back(give_up(*(oldest = least)));
-  if (oldest != nullptr) oldest->id.store(0, std::memory_order_relaxed);
-  return oldest;
+  if (name == nullptr && block != nullptr) leaving.push_back(give_up(*(name = block)));
+  if (name != nullptr) name->id.store(0, std::memory_order_relaxed);
+  return name;
 }
 
 void UsageTable::insert(Block block, State state, std::vector<Block>& leaving) {
@@ -237,11 +247,8 @@ void UsageTable::insert(Block block, State state, std::vector<Block>& leaving) {
     value = Value(slot->value.load(std::memory_order_relaxed));
     if (value.state != kRemembered) shared_->used_pages.fetch_sub(value.pages);
     const uint32_t age = at - value.used_at;
-    const int reuse = reuse_class(age, shared_->capacity);
-    shared_->reuse.count_again(value.reuse, age, reuse);
-    value.reuse = reuse;
-  } else {
-    shared_->reuse.count_first();
+    if (is_in_sample(block.id)) shared_->reuse.count(value.reuse, age);
+    value.reuse = reuse_class(age, shared_->capacity);
   }
   value.used_at = at;
   value.pages = pages_of(block.disk_bytes);
@@ -269,8 +276,26 @@ void UsageTable::learn() {
   }
   if (clock - learnt_at_bytes_ > capacity_bytes / kOneUseOfCapacity) {
     learnt_at_bytes_ = clock;
-    density_.update(shared_->reuse, shared_->capacity);
+    density_.update(shared_->reuse, count_waiting(), shared_->capacity);
   }
+}
+
+// Of the sample, from a part of the table.
+ReuseTable<float> UsageTable::count_waiting() const {
+  const uint64_t looked_at = std::min(slots_count_, kLookedAtForWaiting);
+  const uint64_t start = mix64(shared_->draws.fetch_add(1)) & (slots_count_ - 1);
+  const uint32_t at = now();
+  ReuseTable<float> waiting{};
+  for (uint64_t i = 0; i < looked_at; ++i) {
+    const Slot& slot = slots_[(start + i) & (slots_count_ - 1)];
+    const uint64_t id = slot.id.load(std::memory_order_relaxed);
+    if (id == 0 || !is_in_sample(id)) continue;
+    const Value value(slot.value.load(std::memory_order_relaxed));
+    waiting[static_cast<size_t>(value.reuse)]
+           [static_cast<size_t>(reuse_age_bucket(at - value.used_at))] +=
+        static_cast<float>(slots_count_) / static_cast<float>(looked_at);
+  }
+  return waiting;
 }
 
 // Of some found from a random place on.
@@ -369,7 +394,7 @@ std::vector<UsageTable::Block> UsageTable::use(Block block) {
       value.reuse = reuse_class(age, shared_->capacity);
       // Somebody else's change goes first; this was but a hint.
       if (slot->value.compare_exchange_strong(packed, value.packed(), std::memory_order_relaxed)) {
-        shared_->reuse.count_again(before, age, value.reuse);
+        if (is_in_sample(block.id)) shared_->reuse.count(before, age);
         shared_->clock_bytes.fetch_add(block.disk_bytes, std::memory_order_relaxed);
       }
       return {};

@@ -92,12 +92,12 @@ class UsageTable {
   Slot* bucket_of(uint64_t id) const;
   Slot* find(uint64_t id) const;
   Slot* place_for(uint64_t id, std::vector<Block>& leaving);
-  void note_use(Slot& slot, uint64_t id, uint64_t disk_bytes);
   uint32_t now() const;
   Slot* least_worth();
   Block give_up(Slot& slot);
   bool give_up_bytes(uint64_t bytes, std::vector<Block>& leaving);
   void learn();
+  ReuseTable<float> count_waiting() const;
   void insert(Block block, State state, std::vector<Block>& leaving);
 
   std::mutex mutex_;
