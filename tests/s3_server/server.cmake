@@ -34,3 +34,8 @@ function(atoll_moto_test name)
     FIXTURES_REQUIRED "s3_server;moto"
     ENVIRONMENT "ATOLL_S3_SERVER=${ATOLL_S3_SERVER_FOLDER}/server.json;ATOLL_MOTO=${ATOLL_S3_SERVER_FOLDER}/moto.json")
 endfunction()
+
+add_executable(s3_remote_test ${CMAKE_CURRENT_LIST_DIR}/s3_remote_test.cpp)
+target_link_libraries(s3_remote_test PRIVATE atoll_options atoll_quick_compile atoll_storage
+                      GTest::gmock GTest::gtest_main)
+atoll_server_test(s3_remote s3_remote_test)

@@ -31,6 +31,8 @@ class CredentialsProvider {
   // are fetched in the background, and what is there serves on. kPermission, kInvalidInput or kIo where
   // there should be some and none can be had.
   virtual Result<std::shared_ptr<const Credentials>> get() = 0;
+  // A server took these for expired: get() finds others, if there are any.
+  virtual void refused(const Credentials& /*credentials*/) {}
 };
 
 // What the providers may look at besides files and the network.

@@ -507,6 +507,8 @@ void HttpEngine::cancel(Id id) {
   if (::getpid() == pid_) loop_->cancel(id);
 }
 
+bool HttpEngine::is_own_thread() const { return loop_->is_own_thread(); }
+
 Result<HttpResponse> HttpEngine::perform(const HttpRequest& request) {
   ATOLL_CHECK(!loop_->is_own_thread()) << "the I/O thread cannot wait for itself";
   // Shared, because setting the value may still touch the promise when the waiter has gone on.

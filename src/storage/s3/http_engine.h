@@ -51,6 +51,9 @@ class HttpEngine {
   // A request that is not done yet ends with kCancelled; a delayed call is made now.
   void cancel(Id id);
 
+  // Whether this is a callback.
+  bool is_own_thread() const;
+
   // Starts and waits. Not from a callback.
   Result<HttpResponse> perform(const HttpRequest& request);
 
