@@ -60,7 +60,9 @@ class FakeNamespace : public Namespace {
     if (const auto found = known_.find(key); found != known_.end()) known_.erase(found);
     return {};
   }
+  Result<bool> apply(const ObjectEvent&) override { return not_here(); }
   uint64_t hidden_keys() const override { return 0; }
+  void on_change(OnChange) override {}
 
  private:
   static tl::unexpected<Error> not_here() {
