@@ -71,6 +71,7 @@ class FakeBlockCache : public BlockCache {
     return bytes;
   }
   Result<void> release(const std::string&, const ObjectVersion&) override { return {}; }
+  Result<void> release_all() override { return {}; }
   BlockCacheCounts counts() const override { return {}; }
   uint64_t used_bytes() const override { return 0; }
 
