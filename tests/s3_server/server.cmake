@@ -39,3 +39,13 @@ add_executable(s3_remote_test ${CMAKE_CURRENT_LIST_DIR}/s3_remote_test.cpp)
 target_link_libraries(s3_remote_test PRIVATE atoll_options atoll_quick_compile atoll_storage
                       GTest::gmock GTest::gtest_main)
 atoll_server_test(s3_remote s3_remote_test)
+
+add_executable(presigned_url_test ${CMAKE_CURRENT_LIST_DIR}/presigned_url_test.cpp)
+target_link_libraries(presigned_url_test PRIVATE atoll_options atoll_quick_compile atoll_storage
+                      GTest::gmock GTest::gtest_main)
+atoll_server_test(presigned_url presigned_url_test)
+
+add_executable(sts_test ${CMAKE_CURRENT_LIST_DIR}/sts_test.cpp)
+target_link_libraries(sts_test PRIVATE atoll_options atoll_quick_compile atoll_storage
+                      GTest::gmock GTest::gtest_main)
+atoll_moto_test(sts sts_test)
