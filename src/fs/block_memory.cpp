@@ -1,0 +1,220 @@
+#include "fs/block_memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+namespace atl::fs {
+
+using storage::Blob;
+using storage::BlockCache;
+using storage::ObjectVersion;
+
+struct BlockMemory::State {
+  struct Entry {
+    std::string name;
+    uint64_t bytes = 0;
+    std::optional<Result<Blob>> result;  // none: under way
+    bool was_read = false;
+  };
+  using Entries = std::list<Entry>;  // the latest in front
+
+  std::shared_ptr<storage::Remote> remote;
+  std::shared_ptr<BlockCache> cache;
+  uint64_t max_bytes = 0;
+  uint64_t block_bytes = 0;
+
+  mutable std::mutex mutex;
+  std::condition_variable arrived;
+  Entries entries;
+  std::unordered_map<std::string_view, Entries::iterator> by_name;
+  uint64_t held_bytes = 0;
+
+  static std::string name_of(const ObjectVersion& version, uint64_t block) {
+    return fmt::format("{}/{}/{}", block, version.etag, version.key);
+  }
+  uint64_t bytes_of(const ObjectVersion& version, uint64_t block) const {
+    return std::min(block_bytes, version.size_bytes - block * block_bytes);
+  }
+  void erase(Entries::iterator entry) {
+    held_bytes -= entry->bytes;
+    by_name.erase(entry->name);
+    entries.erase(entry);
+  }
+  // Drops the oldest until `bytes` more fit; of those not read yet only if `force`.
+  bool make_room(uint64_t bytes, bool force) {
+    for (const bool also_unread : {false, true}) {
+      if (also_unread && !force) break;
+      for (auto at = entries.end(); held_bytes + bytes > max_bytes && at != entries.begin();) {
+        --at;
+        if (!at->result || (!at->was_read && !also_unread)) continue;
+        const auto dropped = at++;
+        erase(dropped);
+      }
+    }
+    return held_bytes + bytes <= max_bytes;
+  }
+  void insert(std::string name, uint64_t bytes) {
+    entries.push_front({std::move(name), bytes, std::nullopt, false});
+    by_name.emplace(entries.front().name, entries.begin());
+    held_bytes += bytes;
+  }
+  void deliver(const std::string& name, Result<Blob> result) {
+    {
+      const std::lock_guard lock(mutex);
+      const auto found = by_name.find(name);
+      if (found != by_name.end() && !found->second->result)
+        found->second->result = std::move(result);
+    }
+    arrived.notify_all();
+  }
+};
+
+BlockMemory::BlockMemory(std::shared_ptr<storage::Remote> remote,
+                         std::shared_ptr<BlockCache> cache,
+                         uint64_t max_bytes)
+    : state_(std::make_shared<State>()) {
+  state_->remote = std::move(remote);
+  state_->block_bytes = cache->options().block_bytes;
+  state_->cache = std::move(cache);
+  state_->max_bytes = max_bytes;
+}
+
+BlockMemory::~BlockMemory() = default;
+
+uint64_t BlockMemory::block_bytes() const { return state_->block_bytes; }
+
+uint64_t BlockMemory::held_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->held_bytes;
+}
+
+Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool& waited) {
+  State& state = *state_;
+  const std::string name = State::name_of(version, block);
+  bool asked = false;
+  std::unique_lock lock(state.mutex);
+  for (;;) {
+    const auto found = state.by_name.find(name);
+    if (found != state.by_name.end() && found->second->result) {
+      const auto entry = found->second;
+      if (!entry->result->has_value()) {
+        // What failed ahead of time is asked for again now; what failed now is the answer.
+        Result<Blob> failure = std::move(*entry->result);
+        state.erase(entry);
+        if (asked) return failure;
+        continue;
+      }
+      entry->was_read = true;
+      state.entries.splice(state.entries.begin(), state.entries, entry);
+      return **entry->result;
+    }
+    waited = true;
+    if (found != state.by_name.end()) {
+      state.arrived.wait(lock);
+      continue;
+    }
+    asked = true;
+    const uint64_t bytes = state.bytes_of(version, block);
+    state.make_room(bytes, true);
+    state.insert(name, bytes);
+    lock.unlock();
+    state.cache->read_async(state.remote,
+                            version,
+                            block,
+                            1,
+                            BlockCache::Urgency::kNow,
+                            [shared = state_, name](uint64_t, Result<Blob> result) {
+                              shared->deliver(name, std::move(result));
+                            });
+    lock.lock();
+  }
+}
+
+void BlockMemory::read_ahead(const ObjectVersion& version, uint64_t first, uint64_t blocks) {
+  State& state = *state_;
+  uint64_t begin = first;
+  while (blocks > 0) {
+    // A run of blocks that are not there yet is one request.
+    uint64_t run = 0;
+    {
+      const std::lock_guard lock(state.mutex);
+      for (; run < blocks; ++run) {
+        std::string name = State::name_of(version, begin + run);
+        if (state.by_name.contains(name)) break;
+        const uint64_t bytes = state.bytes_of(version, begin + run);
+        if (!state.make_room(bytes, false)) {
+          blocks = run;
+          break;
+        }
+        state.insert(std::move(name), bytes);
+      }
+    }
+    if (run > 0) {
+      state.cache->read_async(state.remote,
+                              version,
+                              begin,
+                              run,
+                              BlockCache::Urgency::kAhead,
+                              [shared = state_, version](uint64_t index, Result<Blob> result) {
+                                shared->deliver(State::name_of(version, index), std::move(result));
+                              });
+    }
+    begin += run;
+    blocks -= run;
+    if (blocks > 0) {  // the one that is there already
+      ++begin;
+      --blocks;
+    }
+  }
+}
+
+void BlockMemory::abandon(const ObjectVersion& version, uint64_t first, uint64_t blocks) {
+  const std::lock_guard lock(state_->mutex);
+  for (uint64_t block = first; block < first + blocks; ++block) {
+    const auto found = state_->by_name.find(State::name_of(version, block));
+    if (found != state_->by_name.end()) found->second->was_read = true;
+  }
+}
+
+ReadAhead::Window ReadAhead::next(uint64_t offset,
+                                  uint64_t size_bytes,
+                                  uint64_t object_bytes,
+                                  uint64_t block_bytes) {
+  const uint64_t end = std::min(offset + size_bytes, object_bytes);
+  // The kernel's own read-ahead sends the pieces of one stream by several threads: they come nearly in
+  // order.
+  const bool near =
+      offset <= expected_ + block_bytes && offset + size_bytes + block_bytes >= expected_;
+  if (!near) {
+    window_ = 0;
+    started_ = 0;
+    expected_ = end;
+    return {};
+  }
+  expected_ = std::max(expected_, end);
+  window_ = std::max(window_, kFirstWindow);
+  const uint64_t blocks_in_all = (object_bytes + block_bytes - 1) / block_bytes;
+  const uint64_t from = std::max(started_, offset / block_bytes);
+  const uint64_t to = std::min(blocks_in_all, (end + block_bytes - 1) / block_bytes + window_);
+  // Half a window at a time, so that adjacent blocks come by one request.
+  if (from >= to || (to - from < window_ / 2 && to != blocks_in_all)) return {};
+  started_ = to;
+  return {from, to - from};
+}
+
+ReadAhead::Window ReadAhead::unread(uint64_t block_bytes) const {
+  const uint64_t from = expected_ / block_bytes;
+  return from < started_ ? Window{from, started_ - from} : Window{};
+}
+
+void ReadAhead::waited() {
+  if (window_ > 0) window_ = std::min(window_ * 2, kMaxWindow);
+}
+
+}  // namespace atl::fs

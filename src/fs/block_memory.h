@@ -1,0 +1,66 @@
+// Blocks of objects on their way to readers: those read ahead and not yet asked for, and those asked for
+// of late. One for all handles, so that all of them together are bounded, and two that read the same
+// file share what comes.
+//
+// Read-ahead takes only room that is free or holds blocks that have been read already; a reader that
+// waits takes any. So a thousand open files cost no more memory than one.
+//
+// Thread safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "storage/cache/block_cache.h"
+#include "storage/remote.h"
+
+namespace atl::fs {
+
+class BlockMemory {
+ public:
+  BlockMemory(std::shared_ptr<storage::Remote> remote,
+              std::shared_ptr<storage::BlockCache> cache,
+              uint64_t max_bytes);
+  // Does not wait for what is under way.
+  ~BlockMemory();
+
+  uint64_t block_bytes() const;
+  // Waits. `waited`: it was not there yet.
+  Result<storage::Blob> get(const storage::ObjectVersion& version, uint64_t block, bool& waited);
+  // Starts those that are not there, as far as there is room.
+  void read_ahead(const storage::ObjectVersion& version, uint64_t first, uint64_t blocks);
+  // Nobody waits for these any more: they make room first.
+  void abandon(const storage::ObjectVersion& version, uint64_t first, uint64_t blocks);
+  uint64_t held_bytes() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;  // shared with the fetches under way
+};
+
+// How far ahead of a handle's reads to be. Whoever reads on where it stopped is a sequential reader; its
+// window doubles each time it had to wait, so it grows to latency times bandwidth and no further.
+// Not thread safe.
+class ReadAhead {
+ public:
+  // The blocks to start now, [first, first + blocks), before a read of [offset, offset + size).
+  struct Window {
+    uint64_t first = 0;
+    uint64_t blocks = 0;
+  };
+  Window next(uint64_t offset, uint64_t size_bytes, uint64_t object_bytes, uint64_t block_bytes);
+  void waited();
+  // What has been started and not been asked for.
+  Window unread(uint64_t block_bytes) const;
+
+ private:
+  static constexpr uint64_t kFirstWindow = 2;
+  static constexpr uint64_t kMaxWindow = 64;
+
+  uint64_t expected_ = 0;  // where a sequential reader would go on
+  uint64_t window_ = 0;    // in blocks; 0: not sequential
+  uint64_t started_ = 0;   // blocks below have been started
+};
+
+}  // namespace atl::fs

@@ -1,0 +1,59 @@
+// The tree as the bucket has it: the namespace's entries as rows, with the attributes that the objects
+// carry or the defaults.
+//
+// Asking for metadata takes a HEAD for each object, so it is asked for only where it is likely to be
+// there (PosixMetadata): in a directory whose own object "dir/" carries FSx's keys, as every exported one
+// does. The top has no object of its own; a few of the files in it are looked at instead.
+//
+// Thread safe. May wait for the network: never to be called with the tree's lock held.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/file_layer.h"
+#include "fs/fs_error.h"
+#include "fs/journal.h"
+#include "storage/namespace/namespace.h"
+
+namespace atl::fs {
+
+class BucketView {
+ public:
+  BucketView(std::shared_ptr<storage::Namespace> names,
+             const FileLayerOptions& options,
+             int64_t now_ns);
+
+  // Rows have no inode and no parent; base and known_etag are the object's. A directory that exists only
+  // by what lies in it has no known_etag. "" is the top. Nullopt: nothing is there.
+  FsResult<std::optional<Row>> find(std::string_view path);
+  FsResult<std::vector<Row>> children(std::string_view directory,
+                                      std::string_view after,
+                                      size_t limit);
+  // The object's user metadata.
+  FsResult<storage::Metadata> metadata(std::string_view key);
+  // Attributes of a file made here that nobody gave any.
+  Row defaults(Kind kind) const;
+
+ private:
+  FsResult<bool> asks_for_metadata_in(std::string_view directory);
+  FsResult<bool> top_has_metadata();
+  FsResult<void> complete(std::vector<storage::DirectoryEntry>& entries);
+  Row row_of(const storage::DirectoryEntry& entry) const;
+
+  std::shared_ptr<storage::Namespace> names_;
+  const PosixMetadata policy_;
+  const uint32_t uid_;
+  const uint32_t gid_;
+  const uint32_t umask_;
+  const int64_t now_ns_;
+  std::mutex mutex_;
+  std::optional<bool> top_has_metadata_;
+};
+
+}  // namespace atl::fs

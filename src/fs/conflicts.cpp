@@ -1,0 +1,222 @@
+// Where the bucket has another version than the one we know: who wins, and what becomes of the other.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "fs/export_job.h"
+#include "fs/posix_metadata.h"
+#include "storage/key.h"
+
+namespace atl::fs {
+
+using storage::RemoteObject;
+
+namespace {
+
+// "a.txt" -> "a.txt.conflict-node1-20261126T170501Z", within the length of a name.
+std::string conflict_name(std::string name, std::string_view host, int number) {
+  const auto now =
+      std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  std::string suffix = fmt::format(".conflict-{}-{:%Y%m%dT%H%M%SZ}",
+                                   host,
+                                   fmt::gmtime(std::chrono::system_clock::to_time_t(now)));
+  if (number > 0) suffix += fmt::format("-{}", number);
+  size_t keep =
+      std::min(name.size(), storage::kMaxComponentBytes - std::min<size_t>(suffix.size(), 200));
+  while (keep < name.size() && keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xc0) == 0x80)
+    --keep;
+  return name.substr(0, keep) + suffix;
+}
+
+}  // namespace
+
+FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
+  const auto object = remote_.stat(job.key);
+  if (!object && object.error().code != ErrorCode::kNotFound) {
+    return tl::unexpected(to_fs_error(object.error()));
+  }
+  if (object) {
+    // A write of this very change, whose answer never came.
+    const auto tag = object->metadata.find(std::string(kWriteTag));
+    if (tag != object->metadata.end() && tag->second == job.tag) {
+      ATOLL_TRY(finish(job, object->info));
+      return false;
+    }
+  }
+  if ((object ? object->info.etag : std::string()) == job.row.known_etag) {
+    return settle_lost_base(job);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    ++counts_.conflicts;
+  }
+  log(fmt::format("conflict: {} was {} in the bucket and changed here: {}",
+                  job.path,
+                  object ? "changed" : "removed",
+                  error.to_string()));
+  const bool remote_wins = options_.conflicts == ConflictPolicy::kRemoteWins;
+  const bool is_file = job.row.kind == Kind::kFile;
+  const bool own_base = job.row.base.key == job.key;
+  // Without the object a change of attributes has nothing to be made on, unless all bytes are here.
+  const bool needs_object = !job.sends_content() && own_base && is_file && !object;
+  const bool all_here = job.row.has_content && job.row.present.covers({0, job.row.base.limit});
+  if (remote_wins || (needs_object && !all_here)) {
+    ATOLL_TRY(give_way(job, object ? &*object : nullptr));
+    return false;
+  }
+  if (options_.conflicts == ConflictPolicy::kKeepBoth && object && is_file &&
+      job.row.content_dirty) {
+    ATOLL_TRY(fs_result(tree_.names().record(object->info, &object->metadata)));
+    ATOLL_TRY(move_aside(job));
+    return false;
+  }
+  const auto lock = tree_.lock();
+  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  if (!row || row->parent != job.row.parent || row->name != job.row.name) return true;
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  row->known_etag = object ? object->info.etag : std::string();
+  if (!job.sends_content() && own_base) {
+    if (object) {
+      // Our attributes on the bucket's new content.
+      const uint64_t size_bytes = is_file ? object->info.size_bytes : 0;
+      row->base = {job.key, object->info.etag, size_bytes, size_bytes};
+      row->size_bytes = size_bytes;
+      row->has_content = false;
+      row->present.clear();
+      tree_.orphan(row->inode);
+    } else {
+      row->content_dirty |= is_file;
+      row->base = {};
+      row->present.clear();
+    }
+  }
+  ATOLL_TRY(tree_.journal().update(*row));
+  ATOLL_TRY(edit.commit());
+  if (!row->has_content) tree_.files().remove(row->inode);
+  return true;
+}
+
+// The place is as we know it, but the object that the bytes come from is another one by now, or gone.
+FsResult<bool> Exporter::settle_lost_base(Job& job) {
+  if (job.row.base.key.empty()) {
+    return fail_fs(EIO, job.path + ": the bucket refuses to replace the version that it has");
+  }
+  if (job.sends_content()) {
+    job.guard.reset();
+    ATOLL_TRY(detach(job.row.inode));
+    return true;
+  }
+  const auto source = remote_.stat(job.row.base.key);
+  if (!source && source.error().code != ErrorCode::kNotFound) {
+    return tl::unexpected(to_fs_error(source.error()));
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    ++counts_.conflicts;
+  }
+  log(fmt::format("conflict: {} was renamed here to {} and {} in the bucket",
+                  job.row.base.key,
+                  job.path,
+                  source ? "changed" : "removed"));
+  const bool all_here = job.row.has_content && job.row.present.covers({0, job.row.base.limit});
+  const bool remote_wins = options_.conflicts == ConflictPolicy::kRemoteWins;
+  const bool is_file = job.row.kind == Kind::kFile;
+  if (is_file && (remote_wins || (!source && !all_here))) {
+    {
+      // The renaming is taken back: what the bucket has shows at its old place again.
+      const auto lock = tree_.lock();
+      auto edit = ATOLL_TRY(Edit::begin(tree_));
+      ATOLL_TRY(tree_.journal().erase_removal(job.row.base.key));
+      ATOLL_TRY(tree_.fold_above(job.row.base.key));
+      ATOLL_TRY(edit.commit());
+    }
+    if (source) {
+      ATOLL_TRY(fs_result(tree_.names().record(source->info, &source->metadata)));
+    } else {
+      ATOLL_TRY(fs_result(tree_.names().forget(job.row.base.key)));
+    }
+    ATOLL_TRY(give_way(job, nullptr));
+    return false;
+  }
+  const auto lock = tree_.lock();
+  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  if (!row || row->base != job.row.base) return true;
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  if (source && is_file && !all_here) {
+    const uint64_t size_bytes = source->info.size_bytes;
+    row->base = {job.row.base.key, source->info.etag, size_bytes, size_bytes};
+    row->size_bytes = size_bytes;
+    if (const auto removal = ATOLL_TRY(tree_.journal().removal(row->base.key))) {
+      ATOLL_TRY(tree_.journal().add_removal(row->base.key, source->info.etag));
+    }
+    tree_.orphan(row->inode);
+  } else {
+    row->base = {};
+    row->present.clear();
+    row->content_dirty |= is_file;
+  }
+  ATOLL_TRY(tree_.journal().update(*row));
+  ATOLL_TRY(edit.commit());
+  return true;
+}
+
+// The local change is dropped.
+FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
+  job.guard.reset();
+  const auto lock = tree_.lock();
+  if (object != nullptr) {
+    ATOLL_TRY(fs_result(tree_.names().record(object->info, &object->metadata)));
+  } else {
+    ATOLL_TRY(fs_result(tree_.names().forget(job.key)));
+  }
+  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  if (!row) return {};
+  log(fmt::format("conflict: the local change of {} is dropped", job.path));
+  if (row->kind != Kind::kDirectory) return tree_.drop(*row);
+  // What lies in a directory stays.
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  row->known_etag = object != nullptr ? object->info.etag : std::string();
+  row->base = object != nullptr ? Base{job.key, object->info.etag, 0, 0} : Base{};
+  row->content_dirty = row->attributes_dirty = row->xattrs_here = false;
+  if (object != nullptr) {
+    const PosixFacts facts = read_posix(object->metadata);
+    row->mode = (row->mode & ~07777U) | (facts.mode.value_or(row->mode) & 07777U);
+    row->uid = facts.uid.value_or(row->uid);
+    row->gid = facts.gid.value_or(row->gid);
+  }
+  ATOLL_TRY(tree_.journal().update(*row));
+  ATOLL_TRY(tree_.fold(row->inode));
+  return edit.commit();
+}
+
+// The local content gets a name of its own, and the bucket's shows at the old one.
+FsResult<void> Exporter::move_aside(Job& job) {
+  job.guard.reset();
+  ATOLL_TRY(detach(job.row.inode));
+  auto lock = tree_.lock();
+  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  if (!row || row->parent != job.row.parent || row->name != job.row.name) return {};
+  {
+    // It leaves nothing behind at the old place: what is there is not ours.
+    auto edit = ATOLL_TRY(Edit::begin(tree_));
+    row->known_etag.clear();
+    ATOLL_TRY(tree_.journal().update(*row));
+    ATOLL_TRY(edit.commit());
+  }
+  const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
+  FsResult<void> renamed;
+  for (int number = 0;; ++number) {
+    const std::string name = conflict_name(row->name, host_, number);
+    renamed = changes_.rename(lock, parent, row->name, parent, name, RENAME_NOREPLACE);
+    if (!renamed && renamed.error().error_number == EEXIST) continue;
+    if (renamed) log(fmt::format("conflict: the local content of {} is {} now", job.path, name));
+    break;
+  }
+  if (const auto& on_change = tree_.listener().on_change) on_change({0, parent->number, row->name});
+  return renamed;
+}
+
+}  // namespace atl::fs

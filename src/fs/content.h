@@ -1,0 +1,132 @@
+// The bytes of one file that somebody has open or that differ from the bucket's: local where they have
+// been written or fetched, the bucket's elsewhere. All handles of a file share one.
+//
+// Below base.limit a byte is local where `present` says so, and the base object's otherwise. From there
+// on the local file is right as it is: what was never written is a hole and reads as zeros.
+//
+// Thread safe. The lock is held for system calls on the local file, never for the network.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "fs/block_memory.h"
+#include "fs/journal.h"
+#include "fs/local_files.h"
+
+namespace atl::fs {
+
+class Content {
+ public:
+  // What all contents of a layer share.
+  struct Shared {
+    std::shared_ptr<storage::Remote> remote;
+    std::shared_ptr<storage::BlockCache> cache;
+    std::shared_ptr<BlockMemory> memory;
+    std::shared_ptr<const LocalFiles> files;
+  };
+  struct State {
+    uint64_t size_bytes = 0;
+    int64_t modified_ns = 0;
+    Base base;
+    Extents present;
+    uint64_t version = 0;  // another number after each change
+  };
+
+  // `file`: null where no byte is local.
+  Content(std::shared_ptr<const Shared> shared, State state, LocalFile file)
+      : shared_(std::move(shared)), state_(std::move(state)), file_(std::move(file)) {}
+
+  State state() const;
+  uint64_t size_bytes() const;
+  LocalFile file() const;
+  // The journal has it as changed from now on, with this local file.
+  void set_writable(LocalFile file);
+  bool writable() const;
+
+  // `ahead`: the handle's; null: no read-ahead.
+  FsResult<FileBytes> read(uint64_t offset, uint64_t size_bytes, ReadAhead* ahead);
+  // `offset` nullopt: at the end. Gives where it wrote and how much. EAGAIN: the journal must first know
+  // that this content is going to change (set_writable).
+  FsResult<Range> write(std::optional<uint64_t> offset,
+                        std::span<const std::byte> bytes,
+                        int64_t now_ns);
+  // Returns when no export is at it. None begins while the tree's lock is held.
+  void stop_export();
+  bool exporting() const;
+  // Not during an export. In two steps, because the journal must know of a cut before it is made:
+  // `journal` is called with the state as it will be.
+  FsResult<void> set_size(uint64_t size_bytes,
+                          int64_t now_ns,
+                          const std::function<FsResult<void>(const State&)>& journal);
+  void set_modified(int64_t modified_ns);
+  // Fetches what is not here yet. Needs a file.
+  FsResult<void> fetch_all(std::stop_token stop);
+  // The base is not needed any more: all bytes are here. `force`: what is missing is zeros from now on.
+  // False where bytes are missing.
+  bool clear_base(bool force);
+  // The base's bytes are under another key or ETag now. Gives the state after it.
+  State moved_base(const Base& from, const std::string& key, const std::string& etag);
+  FsResult<void> sync() const;
+
+  // Whether the journal has this state; saved(v): it has the version v.
+  bool unsaved() const;
+  void saved(uint64_t version);
+
+  // While an export lasts, writers wait; their coming stops it, unless `insist`. Null where another export
+  // is at it. To be called with the tree's lock held.
+  class Export;
+  std::unique_ptr<Export> begin_export(bool insist);
+
+ private:
+  void wait_for_export(std::unique_lock<std::mutex>& lock);
+  FsResult<FileBytes> read_pieces(const std::vector<Extents::Piece>& pieces,
+                                  Range range,
+                                  const Base& base,
+                                  const LocalFile& file,
+                                  ReadAhead* ahead);
+  FsResult<storage::Blob> read_base(const Base& base, Range range, ReadAhead* ahead);
+
+  std::shared_ptr<const Shared> shared_;
+  mutable std::mutex mutex_;
+  std::condition_variable export_ended_;
+  State state_;
+  LocalFile file_;
+  uint64_t saved_version_ = 0;
+  bool tail_is_garbage_ = false;  // the file could not be cut to its size
+  bool writable_ = false;
+  bool exporting_ = false;
+  bool insisting_ = false;
+  std::stop_source stop_export_;
+  std::mutex ahead_mutex_;  // of the handles' ReadAhead
+};
+
+class Content::Export {
+ public:
+  Export(const Export&) = delete;
+  Export& operator=(const Export&) = delete;
+  ~Export();  // ends it
+
+  const State& state() const { return state_; }
+  std::stop_token stop() const { return stop_; }
+  // The object has exactly this state's bytes now.
+  State done(const std::string& key, const std::string& etag);
+
+ private:
+  friend class Content;
+  Export(Content& content, State state, std::stop_token stop)
+      : content_(content), state_(std::move(state)), stop_(std::move(stop)) {}
+  Content& content_;
+  State state_;
+  std::stop_token stop_;
+};
+
+}  // namespace atl::fs

@@ -1,0 +1,85 @@
+#include "fs/edit.h"
+
+#include <cerrno>
+
+namespace atl::fs {
+
+FsResult<Edit> Edit::begin(Tree& tree, bool durable) {
+  return Edit(tree, ATOLL_TRY(Transaction::begin(tree.journal().database(), durable)));
+}
+
+FsResult<Row> Edit::row_of(const NodePtr& node) {
+  if (auto row = ATOLL_TRY(tree_->journal().row(node->number))) return *row;
+  if (node->unlinked || !node->parent) return fail_fs(ENOENT);
+  const Row parent = ATOLL_TRY(row_of(node->parent));
+  return insert(node->seen, node->number, parent.inode);
+}
+
+FsResult<Row> Edit::insert(Row seen, InodeNumber inode, InodeNumber parent) {
+  seen.inode = inode;
+  seen.parent = parent;
+  seen.change = ATOLL_TRY(tree_->journal().next_number());
+  ATOLL_TRY(tree_->journal().insert(seen));
+  return seen;
+}
+
+FsResult<void> Edit::mark(Row& row, bool content, bool attributes) {
+  row.content_dirty |= content;
+  row.attributes_dirty |= attributes;
+  row.change = ATOLL_TRY(tree_->journal().next_number());
+  dirty_.push_back(row.inode);
+  return {};
+}
+
+FsResult<void> Edit::touch(Row directory) {
+  directory.modified_ns = directory.changed_ns = now_ns();
+  if (directory.inode != kRoot && directory.known_etag.empty() && !directory.dirty()) {
+    ATOLL_TRY(mark(directory, false, true));
+  }
+  return tree_->journal().update(directory);
+}
+
+FsResult<void> Edit::leave(Row& row, std::string_view path) {
+  if (row.known_etag.empty()) return {};
+  ATOLL_TRY(tree_->journal().add_removal(key_of(row.kind, path), row.known_etag));
+  row.known_etag.clear();
+  removals_ = true;
+  return {};
+}
+
+FsResult<void> Edit::arrive(Row& row, std::string_view path) {
+  const std::string key = key_of(row.kind, path);
+  if (auto etag = ATOLL_TRY(tree_->journal().removal(key))) {
+    row.known_etag = std::move(*etag);
+    ATOLL_TRY(tree_->journal().erase_removal(key));
+  }
+  row.opaque = row.kind == Kind::kDirectory && ATOLL_TRY(tree_->journal().has_removals(path));
+  return {};
+}
+
+FsResult<void> Edit::hide(InodeNumber parent, std::string_view name, std::string_view path) {
+  if (!ATOLL_TRY(tree_->journal().has_removals(path))) return {};
+  Row gone;
+  gone.inode = ATOLL_TRY(tree_->journal().next_number());
+  gone.parent = parent;
+  gone.name = name;
+  gone.kind = Kind::kGone;
+  return tree_->journal().insert(gone);
+}
+
+FsResult<void> Edit::uncover(InodeNumber parent, std::string_view name) {
+  const auto row = ATOLL_TRY(tree_->journal().child(parent, name));
+  if (row && row->kind == Kind::kGone) ATOLL_TRY(tree_->journal().erase(row->inode));
+  return {};
+}
+
+FsResult<void> Edit::commit() {
+  ATOLL_TRY(transaction_.commit());
+  tree_->count_edit();
+  const auto& listener = tree_->listener();
+  if (!dirty_.empty() && listener.on_dirty) listener.on_dirty(dirty_);
+  if (removals_ && listener.on_removals) listener.on_removals();
+  return {};
+}
+
+}  // namespace atl::fs

@@ -1,0 +1,54 @@
+// What the parts of one export share; only the exporter's own files include it.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "fs/exporter.h"
+
+namespace atl::fs {
+
+// Holds a key for one writer or remover at a time.
+class KeyClaim {
+ public:
+  KeyClaim(std::mutex& mutex, std::set<std::string, std::less<>>& busy, std::string key)
+      : mutex_(mutex), busy_(busy), key_(std::move(key)) {
+    const std::lock_guard lock(mutex_);
+    held_ = busy_.insert(key_).second;
+  }
+  KeyClaim(const KeyClaim&) = delete;
+  KeyClaim& operator=(const KeyClaim&) = delete;
+  ~KeyClaim() {
+    if (!held_) return;
+    const std::lock_guard lock(mutex_);
+    busy_.erase(key_);
+  }
+  bool held() const { return held_; }
+
+ private:
+  std::mutex& mutex_;
+  std::set<std::string, std::less<>>& busy_;
+  std::string key_;
+  bool held_ = false;
+};
+
+struct Exporter::Job {
+  Row row;           // as it was when the export began
+  std::string path;  // then
+  std::string key;
+  bool insist = false;
+  Xattrs xattrs;  // where row.xattrs_here
+  std::shared_ptr<Content> content;
+  std::unique_ptr<Content::Export> guard;  // of a file whose content goes out
+  storage::Metadata metadata;              // what is written
+  std::string tag;
+
+  bool sends_content() const {
+    return row.kind == Kind::kFile ? row.content_dirty : row.base.key.empty();
+  }
+};
+
+}  // namespace atl::fs

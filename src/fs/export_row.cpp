@@ -1,0 +1,363 @@
+// The export of one row: look, send, note.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "fs/export_job.h"
+#include "fs/posix_metadata.h"
+
+namespace atl::fs {
+
+using storage::Blob;
+using storage::Metadata;
+using storage::ObjectInfo;
+
+namespace {
+
+Result<Blob> whole(const Content::Shared& shared, FsResult<FileBytes> bytes, uint64_t size) {
+  if (!bytes) return tl::unexpected(to_error(bytes.error(), "reading a local content"));
+  if (bytes->fd < 0) return bytes->blob;
+  // A file that is being exported does not change, so it may be read in place.
+  const auto file = std::static_pointer_cast<const UniqueFd>(bytes->owner);
+  std::vector<std::byte> buffer(std::min(size, bytes->size_bytes));
+  const auto got = shared.files->read(file, bytes->fd_offset, buffer);
+  if (!got) return tl::unexpected(to_error(got.error(), "reading a local content"));
+  std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(*got), buffer.end(), std::byte{0});
+  return Blob(std::move(buffer));
+}
+
+}  // namespace
+
+// False: nothing to do, or not now (job.row.dirty() tells).
+FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
+  for (;;) {
+    auto lock = tree_.lock();
+    auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+    if (!row || !row->dirty()) {
+      job.row.content_dirty = job.row.attributes_dirty = false;
+      return false;
+    }
+    job.row = std::move(*row);
+    const auto node = tree_.nodes().find(job.row.inode);
+    if (node && node->writers > 0 && !job.insist) return false;
+    job.path = ATOLL_TRY(tree_.path_of(job.row));
+    job.key = key_of(job.row.kind, job.path);
+    const auto based = ATOLL_TRY(tree_.journal().rows_based_on(job.key));
+    const bool needed = std::any_of(based.begin(),
+                                    based.end(),
+                                    [&](InodeNumber inode) { return inode != job.row.inode; }) ||
+                        !tree_.orphans_based_on(job.key).empty();
+    if (needed) {
+      lock.unlock();
+      ATOLL_TRY(free_key(job, above));
+      continue;
+    }
+    if (job.row.xattrs_here) job.xattrs = ATOLL_TRY(tree_.journal().xattrs(job.row.inode));
+    if (job.row.kind == Kind::kFile) {
+      const auto holder = node ? node : std::make_shared<Node>();
+      if (!node) holder->number = job.row.inode;
+      job.content = ATOLL_TRY(tree_.content(holder, job.row));
+      if (job.row.content_dirty) {
+        job.guard = job.content->begin_export(job.insist);
+        if (!job.guard) return false;
+      }
+    }
+    job.tag =
+        fmt::format("{}-{}-{}", ATOLL_TRY(tree_.journal().name()), job.row.inode, job.row.change);
+    return true;
+  }
+}
+
+// Whatever still takes its bytes from the object that is to be replaced gets an object of its own, or its
+// bytes, where it waits for us itself (two files that changed places).
+FsResult<void> Exporter::free_key(const Job& job, std::vector<InodeNumber>& above) {
+  std::vector<InodeNumber> based;
+  std::vector<std::shared_ptr<Content>> orphans;
+  {
+    const auto lock = tree_.lock();
+    based = ATOLL_TRY(tree_.journal().rows_based_on(job.key));
+    orphans = tree_.orphans_based_on(job.key);
+  }
+  for (const auto& content : orphans) ATOLL_TRY(detach_orphan(content));
+  const size_t depth = above.size();
+  above.push_back(job.row.inode);
+  for (const InodeNumber inode : based) {
+    if (inode == job.row.inode) continue;
+    const bool cycle = std::find(above.begin(), above.end(), inode) != above.end();
+    Outcome outcome = Outcome::kBusy;
+    if (!cycle) outcome = ATOLL_TRY(export_row(inode, false, above));
+    bool written_to = false;
+    {
+      const auto lock = tree_.lock();
+      const auto still = ATOLL_TRY(tree_.journal().rows_based_on(job.key));
+      if (std::find(still.begin(), still.end(), inode) == still.end()) continue;
+      const auto node = tree_.nodes().find(inode);
+      written_to = node && node->writers > 0;
+    }
+    // Another thread is at it; our turn comes later.
+    if (outcome == Outcome::kBusy && !cycle && !written_to) return fail_fs(EAGAIN);
+    ATOLL_TRY(detach(inode));
+  }
+  above.resize(depth);
+  return {};
+}
+
+FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content) {
+  if (!content->file()) {
+    content->set_writable(ATOLL_TRY(tree_.files().create_nameless()));
+  }
+  auto fetched = content->fetch_all(stop_.get_token());
+  if (!fetched && fetched.error().error_number != ENOENT &&
+      fetched.error().error_number != ESTALE) {
+    return fetched;
+  }
+  content->clear_base(true);
+  return {};
+}
+
+// Fetches what the row still takes from its base, so that it needs it no more.
+FsResult<void> Exporter::detach(InodeNumber inode) {
+  auto lock = tree_.lock();
+  auto row = ATOLL_TRY(tree_.journal().row(inode));
+  if (!row || row->base.key.empty()) return {};
+  const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
+  const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
+  ++node->opens;  // so that it stays meanwhile
+  const auto release = [&] {
+    --node->opens;
+    if (node->opens == 0) node->content = nullptr;
+    tree_.nodes().drop_if_unused(node);
+  };
+  FsResult<void> result;
+  if (row->kind == Kind::kFile) {
+    auto content = tree_.content(node, *row);
+    if (content) node->content = *content;
+    lock.unlock();
+    result = content ? FsResult<void>{} : tl::unexpected(content.error());
+    if (result) result = changes_.make_writable(node, *content);
+    if (result) result = (*content)->fetch_all(stop_.get_token());
+    const bool lost =
+        !result && (result.error().error_number == ENOENT || result.error().error_number == ESTALE);
+    if (lost) {
+      log(fmt::format(
+          "{}: bytes of it were still in the object {}, which is gone or another one by "
+          "now; zeros stand for them",
+          row->name,
+          row->base.key));
+      result = {};
+    }
+    if (result) {
+      (*content)->clear_base(lost);
+      result = tree_.save(node, *content, true);
+    }
+    lock.lock();
+  } else {
+    if (row->kind == Kind::kSymlink && row->target.empty()) {
+      lock.unlock();
+      auto target = tree_.read_target(*row);
+      lock.lock();
+      row = ATOLL_TRY(tree_.journal().row(inode));
+      if (!target) result = tl::unexpected(target.error());
+      if (row && target) row->target = std::move(*target);
+    }
+    if (row && result) {
+      row->base = {};
+      auto edit = ATOLL_TRY(Edit::begin(tree_));
+      ATOLL_TRY(edit.mark(*row, false, true));
+      ATOLL_TRY(tree_.journal().update(*row));
+      result = edit.commit();
+    }
+  }
+  release();
+  return result;
+}
+
+Result<Metadata> Exporter::metadata_of(const Job& job) {
+  Metadata metadata;
+  if (!job.row.base.key.empty()) {
+    auto object = tree_.names().stat(job.row.base.key);
+    if (object) {
+      metadata = std::move(object->metadata);
+    } else if (object.error().code != ErrorCode::kNotFound) {
+      return tl::unexpected(std::move(object).error());
+    }
+  }
+  write_posix(job.row, metadata);
+  if (job.row.xattrs_here) write_xattrs(job.xattrs, metadata);
+  metadata[std::string(kWriteTag)] = job.tag;
+  return metadata;
+}
+
+Result<ObjectInfo> Exporter::copy(const Job& job) {
+  // A copy cannot be made conditional on what it replaces, so that is looked at just before.
+  if (job.row.base.key != job.key) {
+    const auto there = remote_.stat(job.key);
+    if (!there && there.error().code != ErrorCode::kNotFound) return tl::unexpected(there.error());
+    if (there ? there->info.etag != job.row.known_etag : !job.row.known_etag.empty()) {
+      return fail(ErrorCode::kConflict, job.key + ": the object is another one by now");
+    }
+  }
+  return remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag);
+}
+
+Result<ObjectInfo> Exporter::send(Job& job) {
+  job.metadata = ATOLL_TRY(metadata_of(job));
+  if (!job.sends_content()) return copy(job);
+  storage::UploadOptions options;
+  options.metadata = job.metadata;
+  options.if_match = job.row.known_etag;
+  options.if_absent = job.row.known_etag.empty();
+  if (!job.guard) {
+    const auto bytes = std::as_bytes(std::span(job.row.target));
+    const Blob body(std::vector<std::byte>(bytes.begin(), bytes.end()));
+    return remote_.upload(job.key, storage::upload_source(body), options);
+  }
+  options.stop = job.guard->stop();
+  const storage::UploadSource source{
+      job.guard->state().size_bytes, [&](uint64_t offset, uint64_t size) -> Result<Blob> {
+        if (size == 0) return Blob();
+        return whole(tree_.shared(), job.content->read(offset, size, nullptr), size);
+      }};
+  return remote_.upload(job.key, source, options);
+}
+
+FsResult<Exporter::Outcome> Exporter::export_row(InodeNumber inode,
+                                                 bool insist,
+                                                 std::vector<InodeNumber>& above) {
+  constexpr int kMaxTries = 8;  // of conflicts that come one after the other
+  for (int tries = 0;; ++tries) {
+    Job job;
+    job.row.inode = inode;
+    job.insist = insist;
+    const auto prepared = prepare(job, above);
+    if (!prepared && prepared.error().error_number == EAGAIN) return Outcome::kBusy;
+    if (!prepared) return tl::unexpected(prepared.error());
+    if (!*prepared) {
+      return job.row.dirty() ? Outcome::kBusy : Outcome::kDone;
+    }
+    const KeyClaim claim(mutex_, busy_keys_, job.key);
+    if (!claim.held()) return Outcome::kBusy;
+    auto info = send(job);
+    if (info) {
+      ATOLL_TRY(finish(job, *info));
+      ATOLL_TRY(keep_within_limit());
+      return Outcome::kDone;
+    }
+    const Error& error = info.error();
+    // A writer came: the file is exported when it has been closed.
+    if (error.code == ErrorCode::kCancelled && job.guard && job.guard->stop().stop_requested()) {
+      return Outcome::kBusy;
+    }
+    const bool conflict = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
+    if (!conflict || tries == kMaxTries) {
+      return fail_fs(to_fs_error(error).error_number,
+                     fmt::format("{}: {}", job.path, error.to_string()));
+    }
+    if (!ATOLL_TRY(settle_conflict(job, error))) return Outcome::kDone;
+  }
+}
+
+FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
+  auto lock = tree_.lock();
+  {
+    const std::lock_guard counts_lock(mutex_);
+    ++counts_.exported_files;
+    if (job.sends_content()) counts_.exported_bytes += info.size_bytes;
+  }
+  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return finish_elsewhere(job, info);
+  // Before the row falls, the namespace must know what is there.
+  ATOLL_TRY(fs_result(tree_.names().record(info, &job.metadata)));
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  const bool unchanged = row->change == job.row.change;
+  row->known_etag = info.etag;
+  row->base.key = job.key;
+  row->base.etag = info.etag;
+  std::optional<Content::State> state;
+  if (job.guard) {
+    state = job.guard->done(job.key, info.etag);
+    row->base = state->base;
+    row->present = state->present;
+  } else if (job.content) {
+    state = job.content->moved_base(job.row.base, job.key, info.etag);
+    row->base = state->base;
+  }
+  if (unchanged) row->content_dirty = row->attributes_dirty = false;
+  if (!row->has_content && row->kind == Kind::kFile) row->present.clear();
+  ATOLL_TRY(tree_.journal().update(*row));
+  ATOLL_TRY(tree_.fold(row->inode));
+  ATOLL_TRY(edit.commit());
+  if (job.guard && state) job.content->saved(state->version);
+  if (const auto node = tree_.nodes().find(row->inode); node && !node->kernel_has.empty()) {
+    node->kernel_has = info.etag;
+  }
+  if (!unchanged) note_dirty({row->inode});
+  return {};
+}
+
+// The file has been unlinked or moved while its object was being written at the old place: that object is
+// to go again, unless another row is there by now, which then knows it.
+FsResult<void> Exporter::finish_elsewhere(const Job& job, const ObjectInfo& info) {
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  auto there = ATOLL_TRY(tree_.row_at(job.path));
+  if (there && there->kind != Kind::kGone && key_of(there->kind, job.path) == job.key) {
+    there->known_etag = info.etag;
+    ATOLL_TRY(tree_.journal().update(*there));
+  } else {
+    ATOLL_TRY(tree_.journal().add_removal(job.key, info.etag));
+    const size_t slash = job.path.rfind('/');
+    const std::string directory = slash == std::string::npos ? "" : job.path.substr(0, slash);
+    const std::string name = job.path.substr(slash + 1);  // npos + 1 is 0
+    const auto parent = ATOLL_TRY(tree_.row_at(directory));
+    if (!there && parent) ATOLL_TRY(edit.hide(parent->inode, name, job.path));
+  }
+  // The row that went away had no object of its own yet; its base was the one just replaced.
+  if (auto row = ATOLL_TRY(tree_.journal().row(job.row.inode))) {
+    if (job.guard) {
+      const auto state = job.guard->done(job.key, info.etag);
+      row->base = state.base;
+      row->present = state.present;
+      ATOLL_TRY(tree_.journal().update(*row));
+      job.content->saved(state.version);
+    }
+  } else if (job.guard) {
+    job.guard->done(job.key, info.etag);
+  }
+  ATOLL_TRY(edit.commit());
+  note_removals();
+  return {};
+}
+
+FsResult<void> Exporter::keep_within_limit() {
+  // Looking at all of them after each export would cost more than it frees.
+  {
+    const std::lock_guard lock(mutex_);
+    constexpr uint64_t kEvery = 16;
+    if (counts_.exported_files % kEvery != 0) return {};
+  }
+  uint64_t kept = 0;
+  {
+    const auto lock = tree_.lock();
+    for (const InodeNumber inode : ATOLL_TRY(tree_.journal().kept_rows())) {
+      const auto row = ATOLL_TRY(tree_.journal().row(inode));
+      if (row) kept += row->size_bytes;
+    }
+  }
+  if (kept > options_.keep_exported_bytes) {
+    ATOLL_TRY(free_kept(kept - options_.keep_exported_bytes));
+  }
+  return {};
+}
+
+FsResult<uint64_t> Exporter::free_kept(uint64_t bytes) {
+  uint64_t freed = 0;
+  const auto lock = tree_.lock();
+  for (const InodeNumber inode : ATOLL_TRY(tree_.journal().kept_rows())) {
+    if (freed >= bytes) break;
+    freed += ATOLL_TRY(tree_.release_kept(inode));
+  }
+  return freed;
+}
+
+}  // namespace atl::fs

@@ -1,0 +1,115 @@
+// Brings the bucket to what the journal says: contents after close, attributes, removals. In the
+// background, tried again until it works; a failure costs nothing but time.
+//
+// An object is written only over the version that we know (If-Match, If-None-Match); where the bucket has
+// another one by now, that is a conflict, and the policy decides. Each write carries a tag of its own, so
+// one whose answer was lost in a crash is known again and is no conflict.
+//
+// Before an object is replaced or removed, whatever still takes its bytes from it (a file that was renamed
+// and not exported yet, an unlinked file that is open) is exported first or fetched.
+//
+// Thread safe. Called without the tree's lock, but for the note…() members.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "fs/changes.h"
+#include "fs/tree.h"
+
+namespace atl::fs {
+
+class Exporter {
+ public:
+  Exporter(Tree& tree, Changes& changes);
+  // Waits for what is under way.
+  ~Exporter();
+
+  // There is something to do.
+  void note_dirty(const std::vector<InodeNumber>& inodes);
+  void note_removals();
+
+  // Waits for one file, open or not. EBUSY where it is being written to all the time.
+  FsResult<void> export_file(InodeNumber inode);
+  // Everything below the path.
+  Result<Progress> export_below(std::string_view path,
+                                std::stop_token stop,
+                                const OnProgress& progress);
+
+  // Kept contents go, the oldest first, until `bytes` are free or none is left. Gives what was freed.
+  FsResult<uint64_t> free_kept(uint64_t bytes);
+  LayerCounts counts();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  // How far an export has come.
+  enum class Outcome { kDone, kBusy };
+  struct Job;
+
+  // ---- exporter.cpp: the queue
+  void work();
+  void work_on_removals();
+  std::optional<InodeNumber> take(std::unique_lock<std::mutex>& lock);
+  void put_back(InodeNumber inode, FsResult<Outcome> outcome);
+  void log(const std::string& line);
+
+  // ---- export_row.cpp: one row
+  FsResult<Outcome> export_row(InodeNumber inode, bool insist, std::vector<InodeNumber>& above);
+  FsResult<bool> prepare(Job& job, std::vector<InodeNumber>& above);
+  FsResult<void> free_key(const Job& job, std::vector<InodeNumber>& above);
+  FsResult<void> detach(InodeNumber inode);
+  FsResult<void> detach_orphan(const std::shared_ptr<Content>& content);
+  Result<storage::Metadata> metadata_of(const Job& job);
+  Result<storage::ObjectInfo> send(Job& job);
+  Result<storage::ObjectInfo> copy(const Job& job);
+  FsResult<void> finish(Job& job, const storage::ObjectInfo& info);
+  FsResult<void> finish_elsewhere(const Job& job, const storage::ObjectInfo& info);
+  FsResult<void> keep_within_limit();
+
+  // ---- conflicts.cpp. True: try again.
+  FsResult<bool> settle_conflict(Job& job, const Error& error);
+  FsResult<bool> settle_lost_base(Job& job);
+  FsResult<void> give_way(Job& job, const storage::RemoteObject* object);
+  FsResult<void> move_aside(Job& job);
+
+  // ---- removals.cpp
+  // Whether there was anything to do; what cannot go yet is left out.
+  FsResult<bool> remove_some(std::string_view prefix, std::string& after);
+  FsResult<std::vector<Removal>> removable(std::vector<Removal> removals);
+  Result<std::vector<Removal>> unchanged(const std::vector<Removal>& removals);
+  FsResult<void> finish_removals(const std::vector<Removal>& all, const std::vector<Removal>& gone);
+
+  Tree& tree_;
+  Changes& changes_;
+  storage::Remote& remote_;
+  const FileLayerOptions& options_;
+  std::string host_;
+
+  std::mutex mutex_;  // taken after the tree's lock, never before
+  std::condition_variable_any changed_;
+  std::deque<InodeNumber> ready_;
+  std::set<InodeNumber> queued_;   // in ready_ or later_
+  std::set<InodeNumber> running_;  // by a worker; what is noted meanwhile is queued again
+  std::multimap<Clock::time_point, InodeNumber> later_;
+  std::map<InodeNumber, int> failures_;
+  std::set<std::string, std::less<>> busy_keys_;  // being written or removed
+  bool removals_wanted_ = false;
+  LayerCounts counts_;
+
+  std::mutex removing_;  // one batch at a time
+  std::stop_source stop_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace atl::fs

@@ -1,0 +1,270 @@
+// The layer's open files.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "fs/layer.h"
+
+namespace atl::fs {
+
+struct Layer::OpenFile {
+  NodePtr node;
+  std::shared_ptr<Content> content;
+  bool reads = false;
+  bool writes = false;
+  bool appends = false;
+  ReadAhead ahead;
+};
+
+FsResult<Handle> Layer::add_handle(Tree::Lock& /*lock*/,
+                                   const NodePtr& node,
+                                   const Row& row,
+                                   int flags) {
+  auto file = std::make_shared<OpenFile>();
+  file->node = node;
+  file->content = ATOLL_TRY(tree_->content(node, row));
+  const int access = flags & O_ACCMODE;
+  file->reads = access != O_WRONLY;
+  file->writes = access != O_RDONLY;
+  file->appends = (flags & O_APPEND) != 0;
+  node->content = file->content;
+  ++node->opens;
+  if (file->writes) ++node->writers;
+  const std::lock_guard lock(handles_mutex_);
+  handles_.emplace(++last_handle_, std::move(file));
+  return last_handle_;
+}
+
+FsResult<Layer::OpenFilePtr> Layer::open_file(Handle handle) const {
+  const std::shared_lock lock(handles_mutex_);
+  const auto found = handles_.find(handle);
+  if (found == handles_.end()) return fail_fs(EBADF);
+  return found->second;
+}
+
+FsResult<FileLayer::Opened> Layer::open(InodeNumber inode, int flags) {
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  if (writes || (flags & O_TRUNC) != 0) ATOLL_TRY(writable());
+  Opened opened;
+  NodePtr node;
+  {
+    auto lock = tree_->lock();
+    node = ATOLL_TRY(tree_->node(inode));
+    const Entry entry = ATOLL_TRY(tree_->entry(lock, node));
+    if (entry.row.kind == Kind::kDirectory) return fail_fs(EISDIR);
+    if (entry.row.kind == Kind::kSymlink) return fail_fs(ELOOP);
+    opened.handle = ATOLL_TRY(add_handle(lock, node, entry.row, flags));
+    // A file that was made here has no version until it is exported.
+    const std::string etag = node->content->state().base.etag;
+    const std::string version = etag.empty() ? "here" : etag;
+    opened.keep_cache = node->kernel_has == version;
+    node->kernel_has = version;
+  }
+  if ((flags & O_TRUNC) != 0) {
+    const auto cut = set_size(node, 0);
+    if (!cut) {
+      release_handle(opened.handle);
+      return tl::unexpected(cut.error());
+    }
+    opened.keep_cache = false;
+  }
+  if (!writes) note_access(node);
+  return opened;
+}
+
+FsResult<FileLayer::Created> Layer::create(InodeNumber parent,
+                                           std::string_view name,
+                                           uint32_t permissions,
+                                           uint32_t uid,
+                                           uint32_t gid,
+                                           int flags) {
+  ATOLL_TRY(writable());
+  Row like;
+  like.kind = Kind::kFile;
+  like.mode = S_IFREG | (permissions & 07777);
+  like.uid = uid;
+  like.gid = gid;
+  for (;;) {
+    auto lock = tree_->lock();
+    const auto directory = ATOLL_TRY(tree_->node(parent));
+    const auto made = changes_->create(lock, directory, name, like);
+    if (made) {
+      const auto row = ATOLL_TRY(tree_->journal().row((*made)->number));
+      Created created;
+      created.handle = ATOLL_TRY(add_handle(lock, *made, *row, flags));
+      ++(*made)->lookups;
+      (*made)->kernel_has = "here";
+      created.attributes = tree_->attributes_of(**made, *row);
+      return created;
+    }
+    if (made.error().error_number != EEXIST || (flags & O_EXCL) != 0) {
+      return tl::unexpected(made.error());
+    }
+    lock.unlock();
+    Created created;
+    auto found = lookup(parent, name);
+    if (!found && found.error().error_number == ENOENT) continue;  // gone again
+    created.attributes = ATOLL_TRY(std::move(found));
+    const auto opened = open(created.attributes.inode, flags);
+    if (!opened) {
+      forget(created.attributes.inode, 1);
+      return tl::unexpected(opened.error());
+    }
+    created.handle = opened->handle;
+    if ((flags & O_TRUNC) != 0)
+      created.attributes = ATOLL_TRY(attributes(created.attributes.inode));
+    return created;
+  }
+}
+
+FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_bytes) {
+  const auto file = ATOLL_TRY(open_file(handle));
+  if (!file->reads) return fail_fs(EBADF);
+  return file->content->read(offset, size_bytes, &file->ahead);
+}
+
+FsResult<uint64_t> Layer::write(Handle handle, uint64_t offset, std::span<const std::byte> bytes) {
+  const auto file = ATOLL_TRY(open_file(handle));
+  if (!file->writes) return fail_fs(EBADF);
+  const std::optional<uint64_t> at = file->appends ? std::nullopt : std::optional<uint64_t>(offset);
+  for (bool freed = false;;) {
+    FsResult<Range> written = file->content->write(at, bytes, now_ns());
+    if (!written && written.error().error_number == EAGAIN) {
+      const auto made = changes_->make_writable(file->node, file->content);
+      if (made) continue;
+      written = tl::unexpected(made.error());
+    }
+    if (written) return written->end - written->begin;
+    // What the bucket has, too, makes room.
+    if (written.error().error_number != ENOSPC || freed) return tl::unexpected(written.error());
+    if (ATOLL_TRY(exporter_->free_kept(std::max<uint64_t>(bytes.size(), uint64_t{64} << 20))) ==
+        0) {
+      return tl::unexpected(written.error());
+    }
+    freed = true;
+  }
+}
+
+FsResult<void> Layer::journal_size(const NodePtr& node, const Content::State& state) {
+  if (node->unlinked) {
+    node->seen.size_bytes = state.size_bytes;
+    return {};
+  }
+  auto edit = ATOLL_TRY(Edit::begin(*tree_));
+  Row row = ATOLL_TRY(edit.row_of(node));
+  row.size_bytes = state.size_bytes;
+  row.modified_ns = row.changed_ns = state.modified_ns;
+  row.base = state.base;
+  row.present = state.present;
+  ATOLL_TRY(edit.mark(row, true, false));
+  ATOLL_TRY(tree_->journal().update(row));
+  return edit.commit();
+}
+
+FsResult<void> Layer::set_size(const NodePtr& node, uint64_t size_bytes) {
+  std::shared_ptr<Content> content;
+  for (;;) {
+    {
+      auto lock = tree_->lock();
+      const Entry entry = ATOLL_TRY(tree_->entry(lock, node));
+      if (entry.row.kind == Kind::kDirectory) return fail_fs(EISDIR);
+      if (entry.row.kind != Kind::kFile) return fail_fs(EINVAL);
+      content = ATOLL_TRY(tree_->content(node, entry.row));
+    }
+    ATOLL_TRY(changes_->make_writable(node, content));
+    content->stop_export();
+    const auto lock = tree_->lock();
+    if (content->exporting() || !content->writable()) continue;
+    return content->set_size(size_bytes, now_ns(), [&](const Content::State& state) {
+      return journal_size(node, state);
+    });
+  }
+}
+
+FsResult<void> Layer::save(OpenFile& file) {
+  if (!file.writes || !file.content->unsaved()) return {};
+  return tree_->save(file.node, file.content, true);
+}
+
+void Layer::save_open(const std::vector<OpenFilePtr>& files) {
+  for (const OpenFilePtr& file : files) {
+    if (!file->writes || !file->content->unsaved()) continue;
+    if (const auto saved = tree_->save(file->node, file->content, false); !saved) {
+      tree_->log("noting what an open file has written: " + saved.error().reason);
+    }
+  }
+}
+
+FsResult<void> Layer::flush(Handle handle) {
+  const auto file = ATOLL_TRY(open_file(handle));
+  return save(*file);
+}
+
+// Every transaction before this one is on the disk when it ends.
+FsResult<void> Layer::sync_journal() {
+  const auto lock = tree_->lock();
+  auto transaction = ATOLL_TRY(Transaction::begin(tree_->journal().database(), true));
+  ATOLL_TRY(tree_->journal().next_number());
+  return transaction.commit();
+}
+
+FsResult<void> Layer::fsync(Handle handle) {
+  const auto file = ATOLL_TRY(open_file(handle));
+  if (options_.read_only) return {};
+  if (file->writes && file->content->unsaved()) {
+    ATOLL_TRY(tree_->save(file->node, file->content, true));
+  } else {
+    ATOLL_TRY(sync_journal());
+  }
+  if (!options_.fsync_to_bucket || file->node->unlinked) return {};
+  return exporter_->export_file(file->node->number);
+}
+
+void Layer::release_handle(Handle handle) {
+  OpenFilePtr file;
+  {
+    const std::lock_guard lock(handles_mutex_);
+    const auto found = handles_.find(handle);
+    if (found == handles_.end()) return;
+    file = std::move(found->second);
+    handles_.erase(found);
+  }
+  // close(2) has told of an error; this is for those who never called it.
+  if (const auto saved = save(*file); !saved) {
+    tree_->log(fmt::format("{}: what was written last could not be noted: {}",
+                           file->node->name,
+                           saved.error().reason));
+  }
+  const auto state = file->content->state();
+  const auto unread = file->ahead.unread(tree_->shared().memory->block_bytes());
+  if (unread.blocks > 0) {
+    tree_->shared().memory->abandon(
+        {state.base.key, state.base.etag, state.base.size_bytes}, unread.first, unread.blocks);
+  }
+  const auto lock = tree_->lock();
+  const NodePtr& node = file->node;
+  if (file->writes && --node->writers == 0 && !node->unlinked) {
+    const auto row = tree_->journal().row(node->number);
+    if (row && *row && (*row)->dirty()) exporter_->note_dirty({node->number});
+  }
+  if (--node->opens == 0) node->content = nullptr;
+  tree_->nodes().drop_if_unused(node);
+}
+
+// Once an hour for a file is enough for release().
+void Layer::note_access(const NodePtr& node) {
+  constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
+  std::string path;
+  {
+    const auto lock = tree_->lock();
+    if (node->unlinked) return;
+    path = NodeTable::path_of(*node);
+  }
+  const std::lock_guard lock(accesses_mutex_);
+  accesses_[std::move(path)] = now_ns() / kNanosecondsPerSecond;
+}
+
+}  // namespace atl::fs

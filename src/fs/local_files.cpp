@@ -1,0 +1,141 @@
+#include "fs/local_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace atl::fs {
+namespace {
+
+tl::unexpected<FsError> failed(std::string_view what, const std::string& where) {
+  const int number = errno;
+  return fail_fs(number, fmt::format("{} {}: {}", what, where, std::strerror(number)));
+}
+
+}  // namespace
+
+std::string LocalFiles::path_of(InodeNumber inode) const {
+  return fmt::format("{}/{:016x}", directory_, inode);
+}
+
+FsResult<LocalFile> LocalFiles::open_file(const std::string& path, int flags) const {
+  constexpr mode_t kOwnerOnly = 0600;
+  if (const int number = fault("open")) return fail_fs(number, "open " + path);
+  UniqueFd fd(::open(path.c_str(), flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW, kOwnerOnly));
+  if (!fd) return failed("opening", path);
+  return std::make_shared<const UniqueFd>(std::move(fd));
+}
+
+FsResult<LocalFile> LocalFiles::create(InodeNumber inode) const {
+  return open_file(path_of(inode), O_CREAT | O_TRUNC);
+}
+
+FsResult<LocalFile> LocalFiles::open(InodeNumber inode) const {
+  return open_file(path_of(inode), 0);
+}
+
+FsResult<LocalFile> LocalFiles::create_nameless() const {
+  const std::string path = fmt::format("{}/{}", directory_, "XXXXXX");
+  std::string name = path;
+  if (const int number = fault("open")) return fail_fs(number, "open " + path);
+  UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) return failed("making a file in", directory_);
+  ::unlink(name.c_str());
+  return std::make_shared<const UniqueFd>(std::move(fd));
+}
+
+void LocalFiles::remove(InodeNumber inode) const {
+  // One that stays is removed at the next start.
+  ::unlink(path_of(inode).c_str());
+}
+
+FsResult<void> LocalFiles::tidy(const std::function<bool(InodeNumber)>& keep) const {
+  struct CloseDirectory {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  const std::unique_ptr<DIR, CloseDirectory> entries(::opendir(directory_.c_str()));
+  if (!entries) return failed("reading", directory_);
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    InodeNumber inode = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), inode, 16);
+    const bool ours = error == std::errc() && end == name.data() + name.size() && name.size() == 16;
+    if (!ours || !keep(inode)) ::unlink(fmt::format("{}/{}", directory_, name).c_str());
+  }
+  return {};
+}
+
+FsResult<uint64_t> LocalFiles::size(const LocalFile& file) const {
+  struct stat status {};
+  if (::fstat(file->get(), &status) != 0) return failed("looking at a file in", directory_);
+  return static_cast<uint64_t>(status.st_size);
+}
+
+FsResult<uint64_t> LocalFiles::disk_bytes(const LocalFile& file) const {
+  constexpr uint64_t kBytesPerBlock = 512;  // whatever the file system's own are
+  struct stat status {};
+  if (::fstat(file->get(), &status) != 0) return failed("looking at a file in", directory_);
+  return static_cast<uint64_t>(status.st_blocks) * kBytesPerBlock;
+}
+
+FsResult<uint64_t> LocalFiles::read(const LocalFile& file,
+                                    uint64_t offset,
+                                    std::span<std::byte> into) const {
+  if (const int number = fault("pread")) return fail_fs(number, "pread in " + directory_);
+  uint64_t got = 0;
+  while (got < into.size()) {
+    const ssize_t n = ::pread(
+        file->get(), into.data() + got, into.size() - got, static_cast<off_t>(offset + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failed("reading in", directory_);
+    if (n == 0) break;
+    got += static_cast<uint64_t>(n);
+  }
+  return got;
+}
+
+FsResult<uint64_t> LocalFiles::write(const LocalFile& file,
+                                     uint64_t offset,
+                                     std::span<const std::byte> bytes) const {
+  if (const int number = fault("pwrite")) return fail_fs(number, "pwrite in " + directory_);
+  uint64_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::pwrite(
+        file->get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && done > 0) break;
+    if (n < 0) return failed("writing in", directory_);
+    done += static_cast<uint64_t>(n);
+  }
+  return done;
+}
+
+FsResult<void> LocalFiles::set_size(const LocalFile& file, uint64_t size_bytes) const {
+  if (const int number = fault("ftruncate")) return fail_fs(number, "ftruncate in " + directory_);
+  if (::ftruncate(file->get(), static_cast<off_t>(size_bytes)) != 0) {
+    return failed("setting a size in", directory_);
+  }
+  return {};
+}
+
+FsResult<void> LocalFiles::sync(const LocalFile& file) const {
+  if (const int number = fault("fdatasync")) return fail_fs(number, "fdatasync in " + directory_);
+  if (::fdatasync(file->get()) != 0) return failed("syncing a file in", directory_);
+  return {};
+}
+
+FsResult<void> LocalFiles::sync_directory() const {
+  if (const int number = fault("fsync")) return fail_fs(number, "fsync of " + directory_);
+  const UniqueFd fd(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || (::fsync(fd.get()) != 0 && errno != EINVAL)) return failed("syncing", directory_);
+  return {};
+}
+
+}  // namespace atl::fs

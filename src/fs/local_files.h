@@ -1,0 +1,62 @@
+// The files that hold local contents, DIR/files/HEX of the inode, and the system calls on them. A file is
+// there only where the journal says so; what a crash left between the two is removed at the start.
+//
+// Thread safe. Errors are errno's own: ENOSPC, EDQUOT, EIO, …
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/unique_fd.h"
+#include "fs/fs_error.h"
+
+namespace atl::fs {
+
+// Open for reading and writing. Shared by whoever still reads from it.
+using LocalFile = std::shared_ptr<const UniqueFd>;
+
+class LocalFiles {
+ public:
+  using Fault = std::function<int(std::string_view call)>;
+  // `directory` exists.
+  LocalFiles(std::string directory, Fault fault)
+      : directory_(std::move(directory)), fault_(std::move(fault)) {}
+
+  // Empty, also where there was one.
+  FsResult<LocalFile> create(InodeNumber inode) const;
+  FsResult<LocalFile> open(InodeNumber inode) const;
+  // One without a name, gone when it is closed.
+  FsResult<LocalFile> create_nameless() const;
+  void remove(InodeNumber inode) const;
+  // Removes the files of which `keep` says no.
+  FsResult<void> tidy(const std::function<bool(InodeNumber)>& keep) const;
+
+  FsResult<uint64_t> size(const LocalFile& file) const;
+  FsResult<uint64_t> disk_bytes(const LocalFile& file) const;
+  // Fewer bytes where the file ends.
+  FsResult<uint64_t> read(const LocalFile& file, uint64_t offset, std::span<std::byte> into) const;
+  // Fewer bytes where the disk is full in the middle; at least one.
+  FsResult<uint64_t> write(const LocalFile& file,
+                           uint64_t offset,
+                           std::span<const std::byte> bytes) const;
+  FsResult<void> set_size(const LocalFile& file, uint64_t size_bytes) const;
+  FsResult<void> sync(const LocalFile& file) const;
+  // The names themselves, after create().
+  FsResult<void> sync_directory() const;
+
+  const std::string& directory() const { return directory_; }
+
+ private:
+  std::string path_of(InodeNumber inode) const;
+  int fault(std::string_view call) const { return fault_ ? fault_(call) : 0; }
+  FsResult<LocalFile> open_file(const std::string& path, int flags) const;
+
+  std::string directory_;
+  Fault fault_;
+};
+
+}  // namespace atl::fs

@@ -1,0 +1,72 @@
+// Which inode numbers are in use, and what each stands for. A node lives while the kernel has looked it
+// up, a handle is open on it or a node below it lives; its number is not given to anything else meanwhile.
+//
+// Not thread safe: the tree's lock guards it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fs/content.h"
+#include "fs/journal.h"
+
+namespace atl::fs {
+
+struct Node {
+  InodeNumber number = 0;
+  std::shared_ptr<Node> parent;  // null for the root
+  std::string name;
+  bool unlinked = false;  // no longer in the tree; parent and name are what they were
+  uint64_t lookups = 0;
+  uint32_t opens = 0;    // handles
+  uint32_t writers = 0;  // of them, those that may write
+  uint32_t children = 0;
+  // What the bucket had here when it was last looked at. Where the journal has a row, that one counts.
+  // For an unlinked node what it was.
+  Row seen;
+  std::shared_ptr<Content> content;  // while a handle is open, or an export is under way
+  std::string kernel_has;            // the version of the content at the last open
+};
+using NodePtr = std::shared_ptr<Node>;
+
+class NodeTable {
+ public:
+  NodeTable();
+
+  const NodePtr& root() const { return root_; }
+  NodePtr find(InodeNumber number) const;  // null: no such
+  NodePtr child(InodeNumber parent, std::string_view name) const;
+  bool in_use(InodeNumber number) const { return by_number_.contains(number); }
+  NodePtr add(const NodePtr& parent, std::string name, InodeNumber number);
+  void move(const NodePtr& node, const NodePtr& parent, std::string name);
+  void unlink(const NodePtr& node);
+  // Forgets it where nothing needs it any more, and then perhaps its parent.
+  void drop_if_unused(NodePtr node);
+
+  // "" for the root.
+  static std::string path_of(const Node& node);
+  std::vector<NodePtr> all() const;
+  size_t size() const { return by_number_.size(); }
+
+ private:
+  using Place = std::pair<InodeNumber, std::string>;
+  struct PlaceHash {
+    size_t operator()(const Place& place) const {
+      return std::hash<std::string>()(place.second) * 31 + std::hash<InodeNumber>()(place.first);
+    }
+  };
+  void leave_place(const NodePtr& node);
+
+  NodePtr root_;
+  std::unordered_map<InodeNumber, NodePtr> by_number_;
+  std::unordered_map<Place, NodePtr, PlaceHash> by_place_;
+};
+
+}  // namespace atl::fs

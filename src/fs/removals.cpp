@@ -1,0 +1,158 @@
+// Objects that are to go, up to a thousand by one request. Deleting knows no condition on the version, so
+// the versions are looked at just before: by one LIST where the keys lie close to each other.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "fs/export_job.h"
+
+namespace atl::fs {
+
+using storage::ObjectInfo;
+
+namespace {
+
+constexpr size_t kBatchKeys = 1000;  // of one DeleteObjects
+constexpr size_t kFewKeys = 4;       // are asked for one by one
+
+// Without its last character: everything from the key on comes after it.
+std::string before(std::string_view key) {
+  size_t end = key.size() - 1;
+  while (end > 0 && (static_cast<unsigned char>(key[end]) & 0xc0) == 0x80) --end;
+  return std::string(key.substr(0, end));
+}
+
+bool is_below(std::string_view key, std::string_view prefix) {
+  return prefix.empty() ||
+         (key.starts_with(prefix) && (key.size() == prefix.size() || key[prefix.size()] == '/'));
+}
+
+}  // namespace
+
+FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals) {
+  std::vector<std::shared_ptr<Content>> orphans;
+  {
+    const auto lock = tree_.lock();
+    std::vector<Removal> free;
+    for (Removal& removal : removals) {
+      if (!ATOLL_TRY(tree_.journal().rows_based_on(removal.key)).empty()) continue;
+      const auto readers = tree_.orphans_based_on(removal.key);
+      orphans.insert(orphans.end(), readers.begin(), readers.end());
+      free.push_back(std::move(removal));
+    }
+    removals = std::move(free);
+  }
+  for (const auto& content : orphans) ATOLL_TRY(detach_orphan(content));
+  return removals;
+}
+
+// The ones whose object is still the one that was removed here; for the others the policy decides.
+Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& removals) {
+  std::vector<std::optional<ObjectInfo>> found(removals.size());
+  const auto ask = [&](size_t i) -> Result<void> {
+    auto object = remote_.stat(removals[i].key);
+    if (object) found[i] = std::move(object->info);
+    if (!object && object.error().code != ErrorCode::kNotFound) {
+      return tl::unexpected(std::move(object).error());
+    }
+    return {};
+  };
+  for (size_t i = 0; i < removals.size();) {
+    if (removals.size() <= kFewKeys) {
+      ATOLL_TRY(ask(i++));
+      continue;
+    }
+    const auto page = ATOLL_TRY(remote_.list_page("", "", before(removals[i].key)));
+    const size_t first = i;
+    auto object = page.objects.begin();
+    for (; i < removals.size(); ++i) {
+      const std::string& key = removals[i].key;
+      while (object != page.objects.end() && object->key < key) ++object;
+      if (object == page.objects.end() && !page.next.empty()) break;  // it lies behind this page
+      if (object != page.objects.end() && object->key == key) found[i] = *object;
+    }
+    if (i == first) ATOLL_TRY(ask(i++));
+  }
+  std::vector<Removal> same;
+  for (size_t i = 0; i < removals.size(); ++i) {
+    const Removal& removal = removals[i];
+    if (!found[i]) {  // it has gone already
+      ATOLL_TRY(tree_.names().forget(removal.key));
+      continue;
+    }
+    if (found[i]->etag == removal.etag) {
+      same.push_back(removal);
+      continue;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      ++counts_.conflicts;
+    }
+    const bool local_wins = options_.conflicts == ConflictPolicy::kLocalWins;
+    log(fmt::format("conflict: {} was removed here and changed in the bucket: it {}",
+                    removal.key,
+                    local_wins ? "is removed" : "stays"));
+    if (local_wins) {
+      same.push_back(removal);
+    } else {
+      ATOLL_TRY(tree_.names().record(*found[i], nullptr));
+    }
+  }
+  return same;
+}
+
+FsResult<void> Exporter::finish_removals(const std::vector<Removal>& all,
+                                         const std::vector<Removal>& gone) {
+  const auto lock = tree_.lock();
+  for (const Removal& removal : gone) ATOLL_TRY(fs_result(tree_.names().forget(removal.key)));
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  for (const Removal& removal : all) {
+    const auto now = ATOLL_TRY(tree_.journal().removal(removal.key));
+    if (now && *now == removal.etag) ATOLL_TRY(tree_.journal().erase_removal(removal.key));
+    if (now) continue;
+    // A new file has come to the place meanwhile and means to replace what is gone by now.
+    std::string_view path = removal.key;
+    if (path.ends_with('/')) path.remove_suffix(1);
+    auto row = ATOLL_TRY(tree_.row_at(path));
+    if (row && row->known_etag == removal.etag && key_of(row->kind, path) == removal.key) {
+      row->known_etag.clear();
+      ATOLL_TRY(tree_.journal().update(*row));
+    }
+  }
+  for (const Removal& removal : all) ATOLL_TRY(tree_.fold_above(removal.key));
+  ATOLL_TRY(edit.commit());
+  const std::lock_guard counts_lock(mutex_);
+  counts_.removed_objects += gone.size();
+  return {};
+}
+
+FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after) {
+  const std::lock_guard one_at_a_time(removing_);
+  std::vector<Removal> removals;
+  {
+    const auto lock = tree_.lock();
+    removals = ATOLL_TRY(tree_.journal().removals(after, kBatchKeys));
+  }
+  if (removals.empty()) return false;
+  after = removals.back().key;
+  std::erase_if(removals, [&](const Removal& removal) { return !is_below(removal.key, prefix); });
+  std::vector<std::unique_ptr<KeyClaim>> claims;
+  std::erase_if(removals, [&](const Removal& removal) {
+    claims.push_back(std::make_unique<KeyClaim>(mutex_, busy_keys_, removal.key));
+    return !claims.back()->held();
+  });
+  removals = ATOLL_TRY(removable(std::move(removals)));
+  if (removals.empty()) return true;
+  const auto same = ATOLL_TRY(fs_result(unchanged(removals)));
+  if (!same.empty()) {
+    std::vector<std::string> keys;
+    keys.reserve(same.size());
+    for (const Removal& removal : same) keys.push_back(removal.key);
+    ATOLL_TRY(fs_result(remote_.remove(keys)));
+  }
+  ATOLL_TRY(finish_removals(removals, same));
+  return true;
+}
+
+}  // namespace atl::fs

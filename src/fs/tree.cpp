@@ -1,0 +1,257 @@
+#include "fs/tree.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "storage/key.h"
+
+namespace atl::fs {
+namespace {
+
+// Numbers made of paths, so that they are the same after a restart; those from the counter lie below.
+constexpr InodeNumber kFirstPathNumber = InodeNumber{1} << 62;
+
+// FNV-1a (Fowler, Noll, Vo), 64 bits.
+uint64_t hash_of(std::string_view text) {
+  uint64_t hash = 14695981039346656037U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  return hash;
+}
+
+InodeNumber path_number(std::string_view path) {
+  return kFirstPathNumber | (hash_of(path) & (kFirstPathNumber - 1));
+}
+
+}  // namespace
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
+
+timespec to_timespec(int64_t nanoseconds) {
+  int64_t seconds = nanoseconds / kNanosecondsPerSecond;
+  int64_t rest = nanoseconds % kNanosecondsPerSecond;
+  if (rest < 0) {
+    --seconds;
+    rest += kNanosecondsPerSecond;
+  }
+  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
+}
+
+int64_t to_nanoseconds(timespec time) {
+  // Times that do not fit (beyond the year 2262) stop at the ends.
+  constexpr int64_t kMaxSeconds = INT64_MAX / kNanosecondsPerSecond - 1;
+  const int64_t seconds = std::clamp<int64_t>(time.tv_sec, -kMaxSeconds, kMaxSeconds);
+  return seconds * kNanosecondsPerSecond + time.tv_nsec;
+}
+
+std::string join(std::string_view directory, std::string_view name) {
+  return directory.empty() ? std::string(name) : fmt::format("{}/{}", directory, name);
+}
+
+std::string key_of(Kind kind, std::string_view path) {
+  return kind == Kind::kDirectory ? fmt::format("{}/", path) : std::string(path);
+}
+
+Tree::Tree(std::shared_ptr<const Content::Shared> shared,
+           std::shared_ptr<storage::Namespace> names,
+           const FileLayerOptions& options)
+    : shared_(std::move(shared)),
+      names_(std::move(names)),
+      options_(options),
+      view_(names_, options, now_ns()) {}
+
+FsResult<NodePtr> Tree::node(InodeNumber number) const {
+  auto node = nodes_.find(number);
+  if (!node) return fail_fs(ESTALE, fmt::format("inode {}: nobody has looked it up", number));
+  return node;
+}
+
+// Whether a clean row is still what the bucket has. Where the bucket cannot be asked, it is.
+FsResult<bool> Tree::still_right(Lock& lock, const Row& row, const std::string& path) {
+  lock.unlock();
+  auto found = view_.find(path);
+  lock.lock();
+  if (!found) return true;
+  if (found->has_value() && (*found)->known_etag == row.known_etag) return true;
+  // A directory's objects that are still to go hide a file of the same name.
+  return journal_->has_removals(path);
+}
+
+FsResult<Entry> Tree::child(Lock& lock, const NodePtr& parent, std::string_view name) {
+  if (name.size() > storage::kMaxComponentBytes) return fail_fs(ENAMETOOLONG);
+  for (;;) {
+    if (parent->unlinked) return fail_fs(ENOENT);
+    const std::string path = join(NodeTable::path_of(*parent), name);
+    if (!storage::check_key(path))
+      return fail_fs(path.size() > storage::kMaxKeyBytes ? ENAMETOOLONG : ENOENT);
+    const uint64_t folds = folds_;
+    auto row = ATOLL_TRY(journal_->child(parent->number, name));
+    if (row && row->kind == Kind::kGone) return fail_fs(ENOENT);
+    if (row && (row->dirty() || row->kind == Kind::kDirectory)) return Entry{std::move(*row), true};
+    if (row) {
+      const bool right = ATOLL_TRY(still_right(lock, *row, path));
+      const auto again = ATOLL_TRY(journal_->row(row->inode));
+      if (!again || *again != *row) continue;
+      // Whoever has it open for writing will find out at the export.
+      const auto node = nodes_.find(row->inode);
+      if (right || (node && node->writers > 0)) return Entry{std::move(*row), true};
+      ATOLL_TRY(drop(*row));
+      continue;
+    }
+    const auto parent_row = ATOLL_TRY(journal_->row(parent->number));
+    if (parent_row && parent_row->opaque) return fail_fs(ENOENT);
+    lock.unlock();
+    auto found = view_.find(path);
+    lock.lock();
+    if (!found) return tl::unexpected(found.error());
+    if (folds_ != folds || parent->unlinked || join(NodeTable::path_of(*parent), name) != path ||
+        ATOLL_TRY(journal_->child(parent->number, name))) {
+      continue;
+    }
+    if (!*found) return fail_fs(ENOENT);
+    (*found)->name = name;
+    return Entry{std::move(**found), false};
+  }
+}
+
+FsResult<Entry> Tree::entry(Lock& lock, const NodePtr& node) {
+  if (node->unlinked) return Entry{node->seen, false};
+  if (node->number == kRoot) return Entry{*ATOLL_TRY(journal_->row(kRoot)), true};
+  for (;;) {
+    auto found = child(lock, node->parent, node->name);
+    if (node->unlinked) return Entry{node->seen, false};
+    if (!found) return found;
+    // It may have been moved, or its name may be another file's by now.
+    if (nodes_.child(node->parent->number, found->row.name) != node) continue;
+    if (found->in_journal && found->row.inode != node->number) {
+      return fail_fs(ESTALE, "the file is another one by now: " + NodeTable::path_of(*node));
+    }
+    if (!found->in_journal) node->seen = found->row;
+    return found;
+  }
+}
+
+InodeNumber Tree::number_of(const NodePtr& parent, const Entry& entry) const {
+  if (entry.in_journal) return entry.row.inode;
+  if (const auto node = nodes_.child(parent->number, entry.row.name)) return node->number;
+  return path_number(join(NodeTable::path_of(*parent), entry.row.name));
+}
+
+FsResult<InodeNumber> Tree::pick_number(std::string_view path) {
+  InodeNumber number = path_number(path);
+  while (nodes_.in_use(number) || ATOLL_TRY(journal_->row(number))) {
+    number = kFirstPathNumber | ((number + 1) & (kFirstPathNumber - 1));
+  }
+  return number;
+}
+
+FsResult<NodePtr> Tree::adopt(const NodePtr& parent, const Entry& entry) {
+  const Row& row = entry.row;
+  auto node = nodes_.child(parent->number, row.name);
+  if (node && entry.in_journal && node->number != row.inode) {
+    // Something else was here before, and only the kernel still knows it.
+    nodes_.unlink(node);
+    node = nullptr;
+  }
+  if (!node && entry.in_journal) node = nodes_.find(row.inode);
+  if (!node) {
+    const InodeNumber number =
+        entry.in_journal ? row.inode
+                         : ATOLL_TRY(pick_number(join(NodeTable::path_of(*parent), row.name)));
+    node = nodes_.add(parent, row.name, number);
+  }
+  if (!entry.in_journal) node->seen = row;
+  return node;
+}
+
+Attributes Tree::attributes_of(const Node& node, const Row& row) const {
+  Attributes attributes;
+  attributes.inode = node.number;
+  attributes.mode = row.mode;
+  attributes.uid = row.uid;
+  attributes.gid = row.gid;
+  attributes.links = node.unlinked ? 0 : row.kind == Kind::kDirectory ? 2 : 1;
+  attributes.size_bytes = row.size_bytes;
+  int64_t modified_ns = row.modified_ns;
+  int64_t changed_ns = row.changed_ns;
+  if (node.content && node.content->unsaved()) {
+    const auto state = node.content->state();
+    attributes.size_bytes = state.size_bytes;
+    modified_ns = state.modified_ns;
+    changed_ns = std::max(changed_ns, modified_ns);
+  } else if (node.content && node.unlinked) {
+    attributes.size_bytes = node.content->size_bytes();
+  }
+  attributes.accessed = to_timespec(row.accessed_ns);
+  attributes.modified = to_timespec(modified_ns);
+  attributes.changed = to_timespec(changed_ns);
+  return attributes;
+}
+
+std::shared_ptr<Content> Tree::content_in_use(InodeNumber inode) const {
+  const auto found = contents_.find(inode);
+  return found == contents_.end() ? nullptr : found->second.lock();
+}
+
+FsResult<std::shared_ptr<Content>> Tree::content(const NodePtr& node, const Row& row) {
+  if (node->content) return node->content;
+  if (auto content = content_in_use(node->number)) return content;
+  LocalFile file;
+  if (row.has_content) file = ATOLL_TRY(files().open(node->number));
+  auto content = std::make_shared<Content>(
+      shared_,
+      Content::State{row.size_bytes, row.modified_ns, row.base, row.present, 0},
+      std::move(file));
+  // Those that are gone are thrown out now and then.
+  constexpr size_t kTidyFrom = 1024;
+  if (contents_.size() >= kTidyFrom) {
+    std::erase_if(contents_, [](const auto& item) { return item.second.expired(); });
+  }
+  contents_[node->number] = content;
+  return content;
+}
+
+FsResult<void> Tree::save(const NodePtr& node,
+                          const std::shared_ptr<Content>& content,
+                          bool durable) {
+  // The bytes first, then the note that they are there. Writes that come between are noted, too: their own
+  // close will sync them.
+  auto state = content->state();
+  Lock lock;
+  constexpr int kMaxTries = 3;
+  for (int tries = 1;; ++tries) {
+    if (durable) ATOLL_TRY(content->sync());
+    lock = this->lock();
+    const uint64_t synced = state.version;
+    state = content->state();
+    if (!durable || state.version == synced || tries == kMaxTries) break;
+    lock.unlock();
+  }
+  if (node->unlinked) return {};
+  auto row = ATOLL_TRY(journal_->row(node->number));
+  if (!row) return {};
+  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), durable));
+  row->size_bytes = state.size_bytes;
+  row->modified_ns = state.modified_ns;
+  row->changed_ns = std::max(row->changed_ns, state.modified_ns);
+  row->base = state.base;
+  row->present = state.present;
+  row->has_content = true;
+  row->content_dirty = true;
+  row->change = ATOLL_TRY(journal_->next_number());
+  ATOLL_TRY(journal_->update(*row));
+  ATOLL_TRY(transaction.commit());
+  content->saved(state.version);
+  if (listener_.on_dirty) listener_.on_dirty({node->number});
+  return {};
+}
+
+}  // namespace atl::fs
