@@ -71,6 +71,7 @@ Leases::Leases(BlockFiles& files, ProcessIdentity self, std::string host, Clock 
 }
 
 Leases::~Leases() {
+  for (const std::string& name : stuck_) remove_own(name);
   if (own_file_) files_.files().remove(files_.temporary(), own_name_);
 }
 
@@ -102,27 +103,43 @@ Leases::Taken Leases::take(uint64_t id) {
   // Again where another one's lease ended meanwhile; a few times, so that this ends.
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (files_.files().link(files_.temporary(), own_name_, files_.leases(), name) == 0) {
-      const std::lock_guard lock(mutex_);
-      if (held_++ == 0) beaten_ = clock_();
-      return Taken::kYes;
+      return count_held();
     }
     if (errno != EEXIST) return Taken::kNoLeasesHere;
     const auto file = read(name);
     if (!file) continue;
+    if (is_stuck(name) && file->inode == own_inode_) return count_held();
     if (!has_ended(name, *file) || !bury(name, *file)) return Taken::kHeldByOther;
   }
   return Taken::kHeldByOther;
 }
 
+Leases::Taken Leases::count_held() {
+  const std::lock_guard lock(mutex_);
+  if (held_++ == 0) beaten_ = clock_();
+  return Taken::kYes;
+}
+
+// One that was to be given back and could not be removed is taken again.
+bool Leases::is_stuck(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return stuck_.erase(name) > 0;
+}
+
 void Leases::give_back(uint64_t id) {
   const std::string name = block_name(id);
-  struct stat status {};
-  // Unless somebody took this process for dead and the lease over.
-  const bool still_ours =
-      files_.files().status_at(files_.leases(), name, &status) == 0 && status.st_ino == own_inode_;
-  if (still_ours) files_.files().remove(files_.leases(), name);
+  const bool removed = remove_own(name);
   const std::lock_guard lock(mutex_);
   --held_;
+  if (!removed) stuck_.insert(name);
+}
+
+// Unless somebody took this process for dead and the lease over. False: it may still be there.
+bool Leases::remove_own(const std::string& name) {
+  struct stat status {};
+  if (files_.files().status_at(files_.leases(), name, &status) != 0) return errno == ENOENT;
+  if (status.st_ino != own_inode_) return true;
+  return files_.files().remove(files_.leases(), name) == 0 || errno == ENOENT;
 }
 
 bool Leases::is_held(uint64_t id) {
@@ -187,6 +204,7 @@ bool Leases::bury(const std::string& name, const File& dead) {
 
 void Leases::beat() {
   const std::lock_guard lock(mutex_);
+  std::erase_if(stuck_, [this](const std::string& name) { return remove_own(name); });
   if (!own_file_ || held_ == 0 || clock_() - beaten_ < kBeat) return;
   beaten_ = clock_();
   ++own_.beats;

@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/unique_fd.h"
 #include "storage/cache/block_files.h"
@@ -56,7 +57,7 @@ class Leases {
   void give_back(uint64_t id);
   // Whether somebody who may be alive holds it.
   bool is_held(uint64_t id);
-  // To be called often; raises the count when it is time.
+  // To be called often; raises the count when it is time, and removes what could not be removed before.
   void beat();
   // Removes the leases and files of processes that have ended.
   void clean();
@@ -73,6 +74,9 @@ class Leases {
   };
 
   bool make_own_file();
+  Taken count_held();
+  bool is_stuck(const std::string& name);
+  bool remove_own(const std::string& name);
   std::optional<File> read(const std::string& name);
   bool has_ended(const std::string& name, const File& file);
   bool bury(const std::string& name, const File& dead);
@@ -90,6 +94,7 @@ class Leases {
   uint64_t buried_ = 0;
   std::chrono::steady_clock::time_point beaten_;
   std::unordered_map<std::string, Seen> seen_;
+  std::unordered_set<std::string> stuck_;  // given back, but not gone from the disk
 };
 
 }  // namespace atl::storage
