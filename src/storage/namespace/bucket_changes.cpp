@@ -39,7 +39,15 @@ bool is_later(std::string a, std::string b) {
 
 // The event is in the row already, as that of a change of our own is.
 bool says_what_we_know(const ObjectEvent& event, const std::optional<EntryRow>& row) {
-  return event.removed ? !row : row && row->etag == event.info.etag;
+  switch (event.change) {
+    case ObjectEvent::Change::kPut:
+      return row && row->etag == event.info.etag;
+    case ObjectEvent::Change::kRemoved:
+      return !row;
+    case ObjectEvent::Change::kUnclear:
+      return false;
+  }
+  return false;
 }
 
 }  // namespace
@@ -84,14 +92,16 @@ Result<bool> BucketNames::apply(const ObjectEvent& event) {
     const auto row = ATOLL_TRY(find_object(c, key));
     if (says_what_we_know(event, row)) return hear(c, key, heard.at_ns, event.sequencer, true);
     *news = true;
-    if (!ordered && heard.at_ns > to_ns(event.info.modified)) {
-      // We did something to it ourselves, before or after: the bucket has to say. Nothing is known of
-      // this key then.
+    const bool ours_is_later = !ordered && heard.at_ns > to_ns(event.info.modified);
+    if (ours_is_later || event.change == ObjectEvent::Change::kUnclear) {
+      // Where we did something to it ourselves, before or after, the bucket has to say, too. Nothing is
+      // known of this key then.
       ATOLL_TRY(hear(c, key, kEver, event.sequencer, false));
       return cover(c, {key, key_after(key)}, kEver);
     }
-    ATOLL_TRY(event.removed ? remove_object(c, key)
-                            : put_object(c, event.info, std::nullopt, row.has_value()));
+    ATOLL_TRY(event.change == ObjectEvent::Change::kRemoved
+                  ? remove_object(c, key)
+                  : put_object(c, event.info, std::nullopt, row.has_value()));
     return hear(c, key, now, event.sequencer, true);
   }));
   if (*news) tell({key});

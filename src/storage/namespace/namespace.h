@@ -61,8 +61,13 @@ struct DirectoryEntry {
 
 // A change in the bucket as somebody tells it, an S3 event.
 struct ObjectEvent {
-  ObjectInfo info;  // only the key where it was removed
-  bool removed = false;
+  enum class Change {
+    kPut,
+    kRemoved,
+    kUnclear,  // something happened to it; the bucket has to be asked when it is wanted
+  };
+  Change change = Change::kPut;
+  ObjectInfo info;        // kPut: all of it; else the key, and as `modified` the event's time
   std::string sequencer;  // orders the events of one key: S3's hexadecimal number; may be ""
 };
 
