@@ -45,6 +45,17 @@ Result<std::shared_ptr<const Credentials>> RefreshingCredentials::get() {
   return tl::unexpected(error_);
 }
 
+void RefreshingCredentials::refused(const Credentials& credentials) {
+  const Lock lock(mutex_);
+  // Others may have come meanwhile.
+  if (current_ == nullptr || current_->session_token != credentials.session_token ||
+      current_->access_key_id != credentials.access_key_id) {
+    return;
+  }
+  current_ = nullptr;
+  next_fetch_ = Time{};
+}
+
 bool RefreshingCredentials::holds(Time now, seconds margin) const {
   return current_ != nullptr && (!current_->expires || now + margin < *current_->expires);
 }

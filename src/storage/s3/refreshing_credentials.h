@@ -29,6 +29,7 @@ class RefreshingCredentials : public CredentialsProvider {
   ~RefreshingCredentials() override;
 
   Result<std::shared_ptr<const Credentials>> get() override;
+  void refused(const Credentials& credentials) override;
 
  private:
   using Time = std::chrono::system_clock::time_point;

@@ -166,7 +166,7 @@ Result<void> check_condition(S3Client& client,
 uint64_t part_size(uint64_t size_bytes, uint64_t wanted) {
   constexpr uint64_t kUnit = uint64_t{1} << 20;
   const uint64_t least = (size_bytes + kMostParts - 1) / kMostParts;
-  return std::max(wanted, (least + kUnit - 1) / kUnit * kUnit);
+  return least <= wanted ? wanted : (least + kUnit - 1) / kUnit * kUnit;
 }
 
 Result<HeadAnswer> head_object(S3Client& client,
