@@ -43,7 +43,7 @@ void SignalWatcher::watch() {
     if (received_ != 0) ::_exit(128 + number);
     received_ = number;
     std::fprintf(stderr,
-                 "\natoll: stopping after the step at hand and a checkpoint%s\n",
+                 "\natoll: stopping as soon as nothing is lost by it%s\n",
                  number == SIGINT ? "; Ctrl-C again quits at once" : "");
     stop_.request_stop();
   }

@@ -14,6 +14,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// A mask of a picture of this size, enlarged by any augmentation, still has runs of 32 bits.
+constexpr int kMaxSide_px = 16384;
 constexpr const char* kFrozenName = "frozen_batch_norm";
 constexpr const char* kTrainableName = "batch_norm";
 
@@ -139,8 +141,8 @@ void check_backbone(const ModelConfig& c, Checker& check) {
     check.in("image_mean", c.image_mean[i], {-1e6F, 1e6F});
     check.in("image_std", c.image_std[i], {1e-6F, 1e6F});
   }
-  check.in("min_size_px", c.min_size_px, {1, 65536});
-  check.in("max_size_px", c.max_size_px, {c.min_size_px, 65536});
+  check.in("min_size_px", c.min_size_px, {1, kMaxSide_px});
+  check.in("max_size_px", c.max_size_px, {c.min_size_px, kMaxSide_px});
 }
 
 void check_rpn(const ModelConfig& c, Checker& check) {

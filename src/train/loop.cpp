@@ -15,7 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "train/batch_tensors.h"
+#include "train/batch_feed.h"
 #include "train/library_exceptions.h"
 #include "train/training_run.h"
 
@@ -80,13 +80,13 @@ Result<void> TrainingRun::train_step() {
   const auto begin = trace::Clock::now();
   const trace::Span span(&tracer_, "step", state_.step);
   std::vector<int64_t> images;
-  double waited_s = 0;
   trainer_->begin_step(state_.step);
-  ATOLL_TRY(feed_trainer(images, waited_s));
+  ATOLL_TRY(feed_trainer(images));
   const StepResult result = trainer_->finish_step();
   state_.epoch = state_.step * config_.train.accumulation / sampler_->batches_per_epoch();
   ++state_.step;
-  report_step(result, images.size(), seconds_between(begin, trace::Clock::now()), waited_s);
+  report_step(
+      result, images.size(), seconds_between(begin, trace::Clock::now()), feed_->take_waited_s());
   if (result.updated) {
     state_.bad_steps = 0;
     return {};
@@ -95,21 +95,20 @@ Result<void> TrainingRun::train_step() {
 }
 
 // All micro-batches of the step; one of which no image could be read is empty.
-Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices, double& waited_s) {
+Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices) {
   for (int64_t micro = 0; micro < config_.train.accumulation; ++micro) {
-    std::optional<dataset::Batch> batch;
+    std::optional<FedBatch> batch;
     {
-      const auto begin = trace::Clock::now();
       const trace::Span span(&tracer_, "wait for data", state_.step);
-      batch = ATOLL_TRY(loader_->next());
-      waited_s += seconds_between(begin, trace::Clock::now());
+      batch = ATOLL_TRY(feed_->next());
     }
     ATOLL_CHECK(batch && batch->step == state_.step * config_.train.accumulation + micro)
         << "the loader is out of step at " << state_.step;
     ATOLL_TRY(note_bad_images());
-    for (const auto& sample : batch->samples) image_indices.push_back(sample.image_index);
-    if (batch->samples.empty()) continue;
-    trainer_->accumulate(to_tensors(*std::move(batch), trainer_->model().device()));
+    image_indices.insert(image_indices.end(), batch->images.begin(), batch->images.end());
+    if (batch->tensors) trainer_->accumulate(*batch->tensors);
+    const trace::Span span(&tracer_, "stage the next batch", state_.step);
+    feed_->stage();
   }
   return {};
 }

@@ -249,6 +249,8 @@ void TrainingRun::make_loader() {
           int64_t micro) { return micro / per_key; },
       state_.step * accumulation,
       &tracer_);
+  feed_ =
+      std::make_unique<BatchFeed>([this] { return loader_->next(); }, trainer_->model().device());
 }
 
 void TrainingRun::say(const std::string& line) const {

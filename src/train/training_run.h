@@ -14,6 +14,7 @@
 #include "storage/storage.h"
 #include "trace/system_sampler.h"
 #include "trace/trace.h"
+#include "train/batch_feed.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/evaluation.h"
@@ -55,7 +56,7 @@ class TrainingRun {
   Result<TrainResult> stop_here();
   tl::unexpected<Error> end_with(Error error);
   Result<void> train_step();
-  Result<void> feed_trainer(std::vector<int64_t>& image_indices, double& waited_s);
+  Result<void> feed_trainer(std::vector<int64_t>& image_indices);
   Result<void> handle_skipped_step(const StepResult& result,
                                    const std::vector<int64_t>& image_indices);
   void report_step(const StepResult& result, size_t images, double seconds, double waited_s);
@@ -90,6 +91,7 @@ class TrainingRun {
   int64_t steps_here_ = 0;   // since the program started
 
   std::unique_ptr<dataset::Loader> loader_;
+  std::unique_ptr<BatchFeed> feed_;  // from the loader
 };
 
 }  // namespace atl::train
