@@ -46,8 +46,8 @@ class CommandContext {
   Engine& engine() { return engine_; }
 
   // From the first call on, SIGINT and SIGTERM request a stop instead of ending the program. Call
-  // it before any thread is started.
-  std::stop_token stop();
+  // it before any thread is started. `says`: what is said when one comes.
+  std::stop_token stop(std::string says = "stopping as soon as nothing is lost by it");
   // 130 or 143 once a signal has come.
   std::optional<int> signal_exit_code() const;
 
@@ -75,5 +75,6 @@ void add_data_preview(CLI::App& data, CommandContext& context);
 
 // Those below `atoll data` that have files of their own.
 void add_data_index(CLI::App& data, CommandContext& context);
+
 
 }  // namespace atl::cli

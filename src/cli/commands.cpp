@@ -1,13 +1,14 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <utility>
 
 #include "cli/command.h"
 
 namespace atl::cli {
 
-std::stop_token CommandContext::stop() {
-  if (!signals_) signals_.emplace();
+std::stop_token CommandContext::stop(std::string says) {
+  if (!signals_) signals_.emplace(std::move(says));
   return signals_->stop_token();
 }
 

@@ -8,12 +8,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
 namespace atl::cli {
 
-SignalWatcher::SignalWatcher() {
+SignalWatcher::SignalWatcher(std::string says) : says_(std::move(says)) {
   sigset_t wanted;
   sigemptyset(&wanted);
   sigaddset(&wanted, SIGINT);
@@ -43,7 +44,8 @@ void SignalWatcher::watch() {
     if (received_ != 0) ::_exit(128 + number);
     received_ = number;
     std::fprintf(stderr,
-                 "\natoll: stopping as soon as nothing is lost by it%s\n",
+                 "\natoll: %s%s\n",
+                 says_.c_str(),
                  number == SIGINT ? "; Ctrl-C again quits at once" : "");
     stop_.request_stop();
   }

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <stop_token>
+#include <string>
 #include <thread>
 
 #include "base/unique_fd.h"
@@ -18,7 +19,7 @@ namespace atl::cli {
 
 class SignalWatcher {
  public:
-  SignalWatcher();
+  explicit SignalWatcher(std::string says);
   // Gives the signals their old meaning again.
   ~SignalWatcher();
   SignalWatcher(const SignalWatcher&) = delete;
@@ -30,6 +31,7 @@ class SignalWatcher {
  private:
   void watch();
 
+  const std::string says_;
   sigset_t before_{};
   UniqueFd signals_;
   UniqueFd end_;  // an eventfd: the watcher is no longer wanted

@@ -79,12 +79,7 @@ Result<void> check_mount_point(const std::string& point, const FuseServerOptions
   if (cleared > 0 && options.log) {
     options.log(fmt::format("{}: a mount whose server had died was cleaned away", point));
   }
-  const auto there = mounted_at(ATOLL_TRY(mounts()), point);
-  if (there && there->type == kMountType) {
-    return fail(ErrorCode::kInvalidInput,
-                fmt::format("{} is mounted already, from {}", point, there->source),
-                fmt::format("\"atoll fs umount {}\" first", point));
-  }
+  ATOLL_TRY(check_not_mounted(point));
   struct stat status {};
   if (::stat(point.c_str(), &status) != 0) return fail_errno(point, errno);
   if (!S_ISDIR(status.st_mode)) {

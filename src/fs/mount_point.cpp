@@ -151,8 +151,18 @@ std::optional<Mount> mount_of(const std::vector<Mount>& mounts, std::string_view
 }
 
 bool is_dead(const std::string& mount_point) {
-  struct stat status {};
-  return ::stat(mount_point.c_str(), &status) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+  // Not by stat(2): the kernel remembers the attributes of a root whose server is gone.
+  struct statx status {};
+  return ::statx(AT_FDCWD, mount_point.c_str(), AT_STATX_FORCE_SYNC, STATX_MODE, &status) != 0 &&
+         (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+Result<void> check_not_mounted(const std::string& mount_point) {
+  const auto there = mounted_at(ATOLL_TRY(mounts()), mount_point);
+  if (!there || there->type != kMountType || is_dead(mount_point)) return {};
+  return fail(ErrorCode::kInvalidInput,
+              fmt::format("{} is mounted already, from {}", mount_point, there->source),
+              fmt::format("\"atoll fs umount {}\" first", mount_point));
 }
 
 Result<void> unmount(const std::string& mount_point, bool lazily) {

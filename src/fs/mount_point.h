@@ -36,6 +36,9 @@ std::optional<Mount> mount_of(const std::vector<Mount>& mounts, std::string_view
 // Whether the server of what is mounted there is gone.
 bool is_dead(const std::string& mount_point);
 
+// kInvalidInput where something living of ours is mounted at this path.
+Result<void> check_not_mounted(const std::string& mount_point);
+
 // By umount(2), or fusermount3 where we are not root. `lazily`: also while it is in use. kConflict: it
 // is in use.
 Result<void> unmount(const std::string& mount_point, bool lazily);

@@ -212,6 +212,8 @@ TEST_F(FuseMounting, a_mount_whose_server_was_killed_is_cleaned_away_and_mounted
   ::close(ready[1]);
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
   ::close(ready[0]);
+  EXPECT_EQ(::access(point_.c_str(), F_OK), 0);  // the kernel remembers the root's attributes
+  EXPECT_FALSE(is_dead(point_));
   ::kill(child, SIGKILL);
   int status = 0;
   ::waitpid(child, &status, 0);
