@@ -201,6 +201,71 @@ TEST_F(RefreshingCredentialsTest, serve_on_where_no_thread_can_be_started) {
   EXPECT_EQ((*credentials.get())->access_key_id, "two");
 }
 
+TEST_F(RefreshingCredentialsTest, that_a_server_refuses_are_replaced_at_once) {
+  will_give("one", hours(1));
+  EXPECT_EQ(key(), "one");
+  will_give("two", hours(1));
+  credentials_.refused(**credentials_.get());
+  EXPECT_EQ(key(), "two");
+  EXPECT_EQ(fetches_, 2);
+}
+
+TEST_F(RefreshingCredentialsTest, are_not_replaced_because_older_ones_were_refused) {
+  will_give("one", hours(1));
+  EXPECT_EQ(key(), "one");
+  credentials_.refused({"zero", "SECRET", "TOKEN", {}});
+  EXPECT_EQ(key(), "one");
+  EXPECT_EQ(fetches_, 1);
+}
+
+TEST_F(RefreshingCredentialsTest, that_are_refused_and_have_no_others_are_asked_for_once_a_minute) {
+  for (int i = 0; i < 2; ++i) will_give("one", hours(1));
+  EXPECT_EQ(key(), "one");
+  for (int i = 0; i < 5; ++i) {
+    credentials_.refused(**credentials_.get());
+    EXPECT_EQ(key(), "one");
+  }
+  EXPECT_EQ(fetches_, 2);
+  now_ += seconds(61);
+  will_fail();
+  credentials_.refused(**credentials_.get());
+  EXPECT_EQ(key(), "one");  // they may hold elsewhere
+  EXPECT_EQ(fetches_, 3);
+}
+
+TEST(RefreshingCredentialsThreads, may_end_while_the_background_fetches) {
+  // What the fetch uses outlives the provider with it.
+  struct Shared {
+    std::atomic<int64_t> now_s = 0;
+    std::atomic<bool> fetching = false;
+    std::atomic<bool> go_on = false;
+    std::atomic<bool> done = false;
+  };
+  const auto shared = std::make_shared<Shared>();
+  const auto clock = [shared] {
+    return std::chrono::system_clock::time_point(seconds(shared->now_s));
+  };
+  auto credentials = std::make_unique<RefreshingCredentials>(
+      [shared, clock]() -> Result<FetchedCredentials> {
+        if (shared->now_s > 0) {
+          shared->fetching = true;
+          while (!shared->go_on) std::this_thread::yield();
+        }
+        FetchedCredentials fetched{{"one", "SECRET", "", clock() + hours(1)}, {}};
+        if (shared->now_s > 0) shared->done = true;
+        return fetched;
+      },
+      clock);
+  ASSERT_TRUE(credentials->get().has_value());
+  shared->now_s = 3600 - 600;
+  ASSERT_TRUE(credentials->get().has_value());
+  while (!shared->fetching) std::this_thread::yield();
+  credentials.reset();  // returns although the fetch goes on
+  EXPECT_FALSE(shared->done);
+  shared->go_on = true;
+  while (!shared->done) std::this_thread::yield();
+}
+
 TEST(RefreshingCredentialsThreads, many_that_wait_share_one_fetch) {
   constexpr int kThreads = 8;
   std::atomic<int> fetches = 0;
