@@ -3,6 +3,7 @@
 #include <charconv>
 #include <utility>
 
+#include "cli/bucket_options.h"
 #include "cli/command.h"
 
 namespace atl::cli {
@@ -35,6 +36,7 @@ void add_commands(CLI::App& app, CommandContext& context) {
   add_predict(app, context);
   add_coco_eval(app, context);
   add_data(app, context);
+  add_bucket_options(app);
 }
 
 }  // namespace atl::cli

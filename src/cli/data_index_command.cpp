@@ -54,7 +54,8 @@ Result<Target> target_of(storage::ObjectStore& data,
     target.key = std::move(location.key);
   } else {
     target.own = ATOLL_TRY(storage::open_store(out, true));
-    target.key = dataset::cached_index_key(data, annotations);
+    const auto json = ATOLL_TRY_CONTEXT(data.head(annotations), "reading annotations");
+    target.key = dataset::cached_index_key(data, json);
   }
   target.store = target.own.get();
   return target;

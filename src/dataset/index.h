@@ -85,8 +85,9 @@ Result<CocoDataset> open_annotations(storage::ObjectStore& store,
                                      std::string_view key,
                                      const OpenAnnotationsOptions& options = {});
 
-// What the index of this JSON is called in a cache folder.
-std::string cached_index_key(const storage::ObjectStore& store, std::string_view key);
+// What the index of this JSON is called in a cache folder. In a bucket an ETag belongs to one content, so
+// it is a part of the name, and no JSON of 450 MB is read to see whether its index is still right.
+std::string cached_index_key(const storage::ObjectStore& store, const storage::ObjectInfo& json);
 
 // What `atoll data index` does: reads the JSON and writes its index, unless there is a valid one.
 struct IndexBuild {

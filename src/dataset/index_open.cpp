@@ -32,12 +32,45 @@ void note(const OpenAnnotationsOptions& options, const Error& error) {
   if (options.note && error.code != ErrorCode::kNotFound) options.note(error.to_string());
 }
 
+// Whether the store's ETags tell versions apart wherever the file is copied or mounted. A directory's
+// are made of inode and time, and a copy of the same JSON has others.
+bool has_lasting_etags(const ObjectStore& store) {
+  return store.uri().find("://") != std::string::npos;
+}
+
+// "x.json-0123456789abcdef": what the indexes of all versions of a JSON begin with in a cache.
+std::string cached_index_stem(const ObjectStore& store, std::string_view key) {
+  // The same directory by another relative path is the same.
+  std::string uri = store.uri();
+  if (!has_lasting_etags(store)) {
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(uri, error);
+    if (!error) uri = absolute.lexically_normal().string();
+  }
+  while (uri.ends_with('/')) uri.pop_back();
+  const std::string_view name = key.substr(key.rfind('/') + 1);
+  return fmt::format(
+      "{}-{:016x}", name.substr(0, kShownNameBytes), hash_of(fmt::format("{}/{}", uri, key)));
+}
+
+// The indexes of the versions that are no more. What cannot be removed does no harm.
+void remove_older_indexes(ObjectStore& cache, const std::string& stem, std::string_view newest) {
+  std::vector<std::string> older;
+  const auto listed = cache.list(stem + "-", [&](const ObjectInfo& info) {
+    if (info.key != newest && info.key.ends_with(kIndexSuffix)) older.push_back(info.key);
+    return true;
+  });
+  if (!listed) return;
+  for (const std::string& key : older) (void)cache.remove(key);
+}
+
 // The index, if there is one that was made from the JSON as it is now. A JSON of another time may
-// be a copy: its bytes decide.
+// be a copy: its bytes decide, unless the index's very name says which version it is of.
 std::optional<CocoDataset> open_if_valid(ObjectStore& index_store,
                                          std::string_view index_key,
                                          ObjectStore& json_store,
                                          const ObjectInfo& json,
+                                         bool named_by_version,
                                          const OpenAnnotationsOptions& options) {
   const std::string name = name_of(index_store, index_key);
   auto blob = index_store.get(index_key);
@@ -52,7 +85,7 @@ std::optional<CocoDataset> open_if_valid(ObjectStore& index_store,
   }
   const IndexSource& source = opened->source;
   bool same = source.size_bytes == json.size_bytes;
-  if (same && source.modified_ns != nanoseconds(json)) {
+  if (same && !named_by_version && source.modified_ns != nanoseconds(json)) {
     const auto text = json_store.get(json.key);
     same = text && hash_of(text->text()) == source.hash;
   }
@@ -75,20 +108,10 @@ Result<CocoDataset> parse(std::string_view text,
 
 }  // namespace
 
-std::string cached_index_key(const ObjectStore& store, std::string_view key) {
-  // The same directory by another relative path is the same.
-  std::string uri = store.uri();
-  if (uri.find("://") == std::string::npos) {
-    std::error_code error;
-    const auto absolute = std::filesystem::absolute(uri, error);
-    if (!error) uri = absolute.lexically_normal().string();
-  }
-  while (uri.ends_with('/')) uri.pop_back();
-  const std::string_view name = key.substr(key.rfind('/') + 1);
-  return fmt::format("{}-{:016x}{}",
-                     name.substr(0, kShownNameBytes),
-                     hash_of(fmt::format("{}/{}", uri, key)),
-                     kIndexSuffix);
+std::string cached_index_key(const ObjectStore& store, const ObjectInfo& json) {
+  std::string key = cached_index_stem(store, json.key);
+  if (has_lasting_etags(store)) key += fmt::format("-{:016x}", hash_of(json.etag));
+  return key.append(kIndexSuffix);
 }
 
 Result<CocoDataset> open_annotations(ObjectStore& store,
@@ -97,18 +120,21 @@ Result<CocoDataset> open_annotations(ObjectStore& store,
   const std::string name = name_of(store, key);
   const ObjectInfo info = ATOLL_TRY_CONTEXT(store.head(key), "reading annotations");
   const std::string beside = fmt::format("{}{}", key, kIndexSuffix);
-  if (auto found = open_if_valid(store, beside, store, info, options)) return std::move(*found);
+  if (auto found = open_if_valid(store, beside, store, info, false, options)) {
+    return std::move(*found);
+  }
 
   const bool cached = !options.cache_folder.empty() && info.size_bytes >= options.index_from_bytes;
   std::optional<storage::LocalStore> cache;
   std::string cache_key;
+  const bool by_version = has_lasting_etags(store);
   // What the cache holds of an older JSON is no news.
   OpenAnnotationsOptions silent = options;
   silent.note = nullptr;
   if (cached) {
     cache.emplace(options.cache_folder);
-    cache_key = cached_index_key(store, key);
-    if (auto found = open_if_valid(*cache, cache_key, store, info, silent)) {
+    cache_key = cached_index_key(store, info);
+    if (auto found = open_if_valid(*cache, cache_key, store, info, by_version, silent)) {
       return std::move(*found);
     }
   }
@@ -124,7 +150,8 @@ Result<CocoDataset> open_annotations(ObjectStore& store,
     if (options.note) options.note(written.error().to_string());
     return dataset;
   }
-  auto mapped = open_if_valid(*cache, cache_key, store, info, options);
+  if (by_version) remove_older_indexes(*cache, cached_index_stem(store, key), cache_key);
+  auto mapped = open_if_valid(*cache, cache_key, store, info, by_version, options);
   return mapped ? std::move(*mapped) : std::move(dataset);
 }
 

@@ -151,6 +151,11 @@ TEST(Index, another_version_is_called_so) {
   EXPECT_THAT(opened.error().to_string(), HasSubstr("version 9"));
 }
 
+class BucketLikeStore : public FakeStore {
+ public:
+  std::string uri() const override { return "s3://bucket/coco"; }
+};
+
 class OpenAnnotations : public ::testing::Test {
  protected:
   OpenAnnotations() {
@@ -301,14 +306,37 @@ TEST_F(OpenAnnotations, a_damaged_section_is_made_again) {
   EXPECT_FALSE(build(beside_).was_valid);
 }
 
+TEST_F(OpenAnnotations, of_a_bucket_the_cached_index_is_known_by_the_version) {
+  BucketLikeStore bucket;
+  ASSERT_TRUE(storage::put_text(bucket, kKey, to_json(parsed(RandomJson(1, 0).document()))));
+  ASSERT_TRUE(open_annotations(bucket, kKey, options_));
+  ASSERT_EQ(cached_files(), 1U);
+  const size_t calls = bucket.calls().size();
+  ASSERT_TRUE(open_annotations(bucket, kKey, options_));
+  EXPECT_THAT(std::span(bucket.calls()).subspan(calls).size(),
+              2U);  // head, and whether one lies beside
+  // Another version: read anew, and the index of the old one is gone.
+  const std::string newer = to_json(parsed(RandomJson(2, 0).document()));
+  ASSERT_TRUE(storage::put_text(bucket, kKey, newer));
+  const auto opened = open_annotations(bucket, kKey, options_);
+  ASSERT_TRUE(opened);
+  expect_equal(parsed(newer), *opened);
+  EXPECT_EQ(cached_files(), 1U);
+}
+
 TEST(CachedIndexKey, is_one_for_one_file_however_it_is_named) {
   const storage::LocalStore relative("some/where");
   const storage::LocalStore absolute((fs::current_path() / "some/./where/").string());
-  const std::string key = cached_index_key(relative, "annotations/a.json");
-  EXPECT_EQ(key, cached_index_key(absolute, "annotations/a.json"));
-  EXPECT_NE(key, cached_index_key(relative, "annotations/b.json"));
+  const auto json = [](std::string key, std::string etag = {}) {
+    return storage::ObjectInfo{.key = std::move(key), .etag = std::move(etag)};
+  };
+  const std::string key = cached_index_key(relative, json("annotations/a.json", "1"));
+  EXPECT_EQ(key, cached_index_key(absolute, json("annotations/a.json", "2")));
+  EXPECT_NE(key, cached_index_key(relative, json("annotations/b.json")));
   EXPECT_THAT(key, StartsWith("a.json-"));
-  EXPECT_LE(cached_index_key(relative, std::string(250, 'x')).size(), 255U);
+  EXPECT_LE(cached_index_key(relative, json(std::string(250, 'x'))).size(), 255U);
+  EXPECT_NE(cached_index_key(BucketLikeStore(), json("a", "1")),
+            cached_index_key(BucketLikeStore(), json("a", "2")));
 }
 
 }  // namespace

@@ -13,6 +13,9 @@ namespace {
 
 constexpr size_t kNamesToTry = 5;
 
+// Of a JSON: the images come first, and five of them take a kilobyte.
+constexpr uint64_t kBeginBytes = uint64_t{1} << 20;
+
 // Names of the split, the usual one first.
 std::vector<std::string> names_of(Split split) {
   if (split == Split::kTrain) return {"train"};
@@ -163,9 +166,24 @@ Result<std::string> find_image_prefix(storage::ObjectStore& store,
               "name the folder of the images");
 }
 
-Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_view annotations_key) {
+namespace {
+
+// Nearly every JSON begins with its images, so its beginning has them; else all of it is read.
+Result<std::vector<std::string>> some_file_names(storage::ObjectStore& store,
+                                                 std::string_view annotations_key) {
+  const auto begin = ATOLL_TRY(store.get_range(annotations_key, 0, kBeginBytes));
+  if (begin.size() == kBeginBytes) {
+    auto names = first_file_names(begin.text(), kNamesToTry);
+    if (names && names->size() == kNamesToTry) return names;
+  }
   const storage::Blob json = ATOLL_TRY(store.get(annotations_key));
-  const auto names = ATOLL_TRY_CONTEXT(first_file_names(json.text(), kNamesToTry), annotations_key);
+  return first_file_names(json.text(), kNamesToTry);
+}
+
+}  // namespace
+
+Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_view annotations_key) {
+  const auto names = ATOLL_TRY_CONTEXT(some_file_names(store, annotations_key), annotations_key);
   return SplitLocation{.annotations = std::string(annotations_key),
                        .image_prefix = ATOLL_TRY(find_image_prefix(store, annotations_key, names)),
                        .note = {}};

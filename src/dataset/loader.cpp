@@ -1,4 +1,5 @@
-// The caller's thread plans: it keeps a window of `batches_ahead` batches filled with their
+// The caller's thread plans, and tells the store in which order the files will be read, far ahead of
+// what is being loaded. It keeps a window of `batches_ahead` batches filled with their
 // samples' sizes, which the annotations give, so a batch's padded size is known before any file is
 // read. The work unit is one image, in order of (batch, position), so all threads help with the
 // batch that is due next, and each writes into its own plane of the batch's buffer. The caller's
@@ -63,6 +64,9 @@ struct Loader::Impl {
   int64_t next_step = 0;
   const SamplePlanner planner = {dataset, options};
   bool plan_ended = false;
+  // Planned, and named to the store, but not being loaded yet; then those that are.
+  std::deque<std::unique_ptr<Slot>> planned;
+  size_t planned_images = 0;
   std::deque<std::unique_ptr<Slot>> window;
   std::unordered_set<int64_t> bad_indices;
   std::optional<Error> failure;
@@ -86,6 +90,7 @@ struct Loader::Impl {
     for (std::thread& thread : threads) thread.join();
   }
 
+  void plan_ahead();
   void fill_window();
   std::unique_ptr<Slot> make_slot(int64_t step, const std::vector<int64_t>& image_indices) const;
   void run_thread(int number);
@@ -118,20 +123,42 @@ std::unique_ptr<Slot> Loader::Impl::make_slot(int64_t step,
   return slot;
 }
 
-void Loader::Impl::fill_window() {
-  const auto limit = static_cast<size_t>(std::max(options.batches_ahead, 1));
-  while (!plan_ended && window.size() < limit) {
+// Keeps so many steps planned that the store has what they need on its way long before: its own bound is
+// in bytes, and the plan goes on over the end of an epoch.
+void Loader::Impl::plan_ahead() {
+  std::vector<std::string> keys;
+  const auto enough = static_cast<size_t>(std::max(options.images_planned_ahead, 1));
+  while (!plan_ended && planned_images < enough) {
     const auto image_indices = plan(next_step);
     if (!image_indices) {
       plan_ended = true;
-      return;
+      break;
     }
-    window.push_back(make_slot(next_step++, *image_indices));
+    planned.push_back(make_slot(next_step++, *image_indices));
+    // An empty step counts, too, or a plan of nothing else would have no end.
+    planned_images += std::max<size_t>(image_indices->size(), 1);
+    for (const Sample& sample : planned.back()->batch.samples) {
+      keys.push_back(key_of(sample.image_index));
+      for (const Paste& paste : sample.pastes) keys.push_back(key_of(paste.image_index));
+    }
+  }
+  if (!keys.empty()) store.will_need(keys);
+}
+
+void Loader::Impl::fill_window() {
+  plan_ahead();
+  const auto limit = static_cast<size_t>(std::max(options.batches_ahead, 1));
+  while (!planned.empty() && window.size() < limit) {
+    window.push_back(std::move(planned.front()));
+    planned.pop_front();
+    const size_t images = window.back()->batch.samples.size();
+    planned_images -= std::max<size_t>(images, 1);
     {
       const std::lock_guard lock(mutex);
-      for (size_t i = 0; i < image_indices->size(); ++i) tasks.push_back({window.back().get(), i});
+      for (size_t i = 0; i < images; ++i) tasks.push_back({window.back().get(), i});
     }
     work_came.notify_all();
+    plan_ahead();
   }
 }
 

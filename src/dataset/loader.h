@@ -32,6 +32,9 @@ struct LoaderOptions {
   std::array<float, 3> standard_deviation = {0.229F, 0.224F, 0.225F};
   int threads = 2;
   int batches_ahead = 4;  // memory is bounded by this many batches
+  // So many images beyond those are planned and named to the store (ObjectStore::will_need), whose own
+  // bound is in bytes. Of COCO's, 1,024 are 160 MB, and 50 s of a training with 20 images a second.
+  int images_planned_ahead = 1024;
   // JPEGs of at least twice the size that they are scaled to are shrunk by their decoder, to no less
   // than that size. Faster, and smoother than the bilinear resize, which skips pixels; without it
   // the pixels are those of torchvision.

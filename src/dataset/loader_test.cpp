@@ -370,20 +370,54 @@ TEST_F(LoaderTest, an_exception_in_a_thread_reaches_the_caller_as_an_error) {
   EXPECT_THAT(failed.error().message, HasSubstr("boom"));
 }
 
-TEST_F(LoaderTest, no_more_than_the_window_is_planned_ahead) {
+TEST_F(LoaderTest, no_more_is_planned_than_the_window_and_what_is_named_ahead) {
   add_image({64, 48});
   finish();
   LoaderOptions options = options_at_own_size();
   options.batches_ahead = 3;
+  options.images_planned_ahead = 2;
   Loader loader = this->loader(options, Plan(10, {0}));
-  EXPECT_EQ(planned_, 3);
+  EXPECT_EQ(planned_, 5);
   ASSERT_TRUE(loader.next());
-  EXPECT_EQ(planned_, 4);
+  EXPECT_EQ(planned_, 6);
   EXPECT_EQ(all_of(loader).size(), 9U);
   EXPECT_EQ(planned_, 11);
   // The end stays the end.
   EXPECT_FALSE(loader.next()->has_value());
   EXPECT_EQ(planned_, 11);
+}
+
+// Notes what it is told, and what is read.
+class HearingStore : public storage::FakeStore {
+ public:
+  void will_need(std::span<const std::string> keys) override {
+    named.insert(named.end(), keys.begin(), keys.end());
+  }
+  Result<storage::Blob> get(std::string_view key) override {
+    read.emplace_back(key);
+    return FakeStore::get(key);
+  }
+  std::vector<std::string> named;
+  std::vector<std::string> read;
+};
+
+TEST_F(LoaderTest, the_store_hears_what_will_be_read_in_that_order_over_the_epoch_s_end) {
+  for (int i = 0; i < 4; ++i) add_image({64, 48});
+  finish();
+  HearingStore store;
+  for (int i = 0; i < 4; ++i) {
+    const std::string key = fmt::format("train/{}.png", i);
+    ASSERT_TRUE(storage::put_text(store, key, store_.get(key).value().text()));
+  }
+  LoaderOptions options = options_at_own_size();
+  options.threads = 1;
+  options.batches_ahead = 1;
+  options.images_planned_ahead = 6;
+  const Plan epoch = {{2, 0}, {3, 1}};
+  Loader loader = this->loader(options, {epoch[0], epoch[1], epoch[0], epoch[1]}, &store);
+  EXPECT_EQ(store.named.size(), 8U);  // two being loaded, six ahead of them: two epochs
+  EXPECT_EQ(all_of(loader).size(), 4U);
+  EXPECT_EQ(store.named, store.read);
 }
 
 TEST_F(LoaderTest, it_can_be_left_in_the_middle_of_its_work) {

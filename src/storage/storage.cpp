@@ -9,6 +9,7 @@
 
 #include "storage/key.h"
 #include "storage/local_store.h"
+#include "storage/open_s3.h"
 
 namespace atl::storage {
 namespace {
@@ -44,15 +45,10 @@ Result<std::string> local_path(std::string_view uri) {
   std::string path(uri);
   if (colon != std::string_view::npos && uri.find('/') == colon + 1) {
     const std::string_view scheme = uri.substr(0, colon);
-    if (scheme == "s3") {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: this version cannot read or write S3", uri),
-                  "copy the data to a local directory and name that");
-    }
     if (scheme != "file") {
       return fail(ErrorCode::kUnsupported,
                   fmt::format("{}: no store for {}://", uri, scheme),
-                  "name a local directory or a file:/// URI");
+                  "name a local directory, s3://BUCKET/PREFIX or a file:/// URI");
     }
     path = ATOLL_TRY(percent_decoded(uri.substr(colon + 3)));
     if (!path.starts_with('/')) {
@@ -83,6 +79,11 @@ Blob::Blob(std::vector<std::byte> bytes) {
 }
 
 Result<std::unique_ptr<ObjectStore>> open_store(std::string_view uri, bool for_writing) {
+  if (is_s3_uri(uri)) {
+    auto bucket = ATOLL_TRY(open_s3_store(uri));
+    if (for_writing) ATOLL_TRY(probe_for_writing(*bucket));
+    return bucket;
+  }
   const std::string path = ATOLL_TRY(local_path(uri));
   struct stat status;
   if (::stat(path.c_str(), &status) == 0) {
@@ -101,6 +102,7 @@ Result<std::unique_ptr<ObjectStore>> open_store(std::string_view uri, bool for_w
 }
 
 Result<Location> open_location(std::string_view uri) {
+  if (is_s3_uri(uri)) return open_s3_location(uri);
   const std::string path = ATOLL_TRY(local_path(uri));
   const size_t slash = path.rfind('/');
   std::string key = path.substr(slash + 1);  // npos + 1 is 0

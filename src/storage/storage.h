@@ -1,5 +1,5 @@
 // Object stores: everything that reads a dataset or writes a run goes through this interface, so a
-// directory and (later) a bucket are the same to the rooms above.
+// directory and a bucket are the same to the rooms above.
 //
 // Keys are relative, '/'-separated, and never leave the store: "", ".", "..", a leading '/' or an
 // empty component is refused with kInvalidInput (hostile keys come from JSON's file_name). The rest
@@ -63,6 +63,7 @@ class ObjectStore {
   // For messages: "/data/coco", "s3://bucket/coco".
   virtual std::string uri() const = 0;
 
+  // As it is now. What it says holds for the reads that follow.
   virtual Result<ObjectInfo> head(std::string_view key) = 0;
   // The whole object. Small files are read, large ones mapped.
   virtual Result<Blob> get(std::string_view key) = 0;
@@ -91,9 +92,9 @@ class ObjectStore {
   virtual Result<Claim> claim() { return Claim{}; }
 };
 
-// "DIR", "file:///DIR": the directory, which need not exist yet (put makes it). "s3://…" is refused
-// until the S3 client is there. `for_writing` checks that the directory can be made and written to,
-// so that a bad --out fails at the start.
+// "DIR", "file:///DIR": the directory, which need not exist yet (put makes it). "s3://BUCKET/PREFIX": that part
+// of the bucket, through the cache, with the settings of the environment (storage/environment.h). `for_writing`
+// checks that the place can be made and written to, so that a bad --out fails at the start.
 Result<std::unique_ptr<ObjectStore>> open_store(std::string_view uri, bool for_writing = false);
 
 // A single file or object named by path or URI: its store and its key.

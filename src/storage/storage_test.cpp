@@ -230,9 +230,6 @@ TEST(OpenStore, opens_paths_and_file_uris) {
 
 TEST(OpenStore, refuses_what_it_cannot_do_and_says_what_instead) {
   const TemporaryDirectory directory;
-  const auto s3 = open_store("s3://bucket/coco");
-  EXPECT_EQ(s3.error().code, ErrorCode::kUnsupported);
-  EXPECT_THAT(s3.error().to_string(), HasSubstr("s3://bucket/coco: this version"));
   EXPECT_EQ(open_store("gs://bucket").error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(open_store("file://host/dir").error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(open_store("file:///a%2").error().code, ErrorCode::kInvalidInput);
@@ -257,7 +254,6 @@ TEST(OpenLocation, splits_a_file_from_its_directory) {
   EXPECT_EQ(open_location("../a/gt.json").value().store->uri(), "../a");
   EXPECT_EQ(open_location("dir/").error().code, ErrorCode::kInvalidInput);
   EXPECT_EQ(open_location("dir/..").error().code, ErrorCode::kInvalidInput);
-  EXPECT_EQ(open_location("s3://bucket/key").error().code, ErrorCode::kUnsupported);
 }
 
 TEST(FakeStore, logs_its_calls_and_fails_the_one_it_is_told_to) {

@@ -13,15 +13,15 @@ constexpr size_t kMaxPendingBytes = size_t{1} << 20;
 Result<AppendLog> AppendLog::open(storage::ObjectStore& store,
                                   std::string key,
                                   uint64_t keep_bytes) {
-  auto old = store.get(key);
-  if (!old && old.error().code != ErrorCode::kNotFound)
-    return tl::unexpected(std::move(old).error());
-  uint64_t size_bytes = old ? old->size() : 0;
+  const auto old = store.head(key);
+  if (!old && old.error().code != ErrorCode::kNotFound) return tl::unexpected(old.error());
+  uint64_t size_bytes = old ? old->size_bytes : 0;
   if (size_bytes > keep_bytes) {
+    const auto blob = ATOLL_TRY(store.get(key));
     // A copy: the blob may be a view of the file that is replaced.
-    const std::string kept(old->text().substr(0, keep_bytes));
+    const std::string kept(blob.text().substr(0, keep_bytes));
     ATOLL_TRY(storage::put_text(store, key, kept));
-    size_bytes = keep_bytes;
+    size_bytes = kept.size();
   }
   return AppendLog(store, std::move(key), size_bytes);
 }

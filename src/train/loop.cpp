@@ -205,7 +205,7 @@ bool TrainingRun::checkpoint_due() const {
 void TrainingRun::checkpoint() {
   if (last_good_checkpoint_ == state_.step) return;
   const trace::Span span(&tracer_, "checkpoint", state_.step);
-  warn_once_if_failed(metrics_->flush(), "metrics.jsonl");
+  warn_once_if_failed(flush_logs(), "metrics.jsonl");
   state_.metrics_bytes = metrics_->bytes();
   const auto written = write_checkpoint(*out_, state_, trainer_->state());
   if (!written) {
@@ -221,6 +221,12 @@ void TrainingRun::checkpoint() {
   write_failed_ = false;
   warn_once_if_failed(prune_checkpoints(*out_, config_.train.keep_checkpoints, state_.best_step),
                       "removing old checkpoints");
+}
+
+// To where a crash of this machine does not reach them, for the checkpoint that follows counts their bytes.
+Result<void> TrainingRun::flush_logs() {
+  ATOLL_TRY(metrics_->flush());
+  return out_->flush();
 }
 
 Result<EvaluationResult> TrainingRun::evaluate_now(PredictionsFile* predictions) {
@@ -275,7 +281,7 @@ Result<TrainResult> TrainingRun::finish() {
     const WeightAverage::InPlace averaged(trainer_->average());
     ATOLL_TRY(write_pictures(model, state_.categories, *validation_, kPictures, *out_));
   }
-  ATOLL_TRY_CONTEXT(metrics_->flush(), "writing the metrics");
+  ATOLL_TRY_CONTEXT(flush_logs(), "writing the metrics");
   say(fmt::format("done: {}; everything is in {}", format_count(state_.step, "step"), out_->uri()));
   return result;
 }

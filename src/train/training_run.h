@@ -64,6 +64,7 @@ class TrainingRun {
   bool evaluation_due() const;
   bool checkpoint_due() const;
   void checkpoint();
+  Result<void> flush_logs();
   Result<EvaluationResult> evaluate_now(PredictionsFile* predictions);
   Result<TrainResult> finish();
 

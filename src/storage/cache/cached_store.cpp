@@ -86,6 +86,7 @@ class CachedStore : public ObjectStore {
       : remote_(std::move(remote)),
         names_(std::move(names)),
         cache_(std::move(cache)),
+        listing_age_(options.listing_age),
         readers_(std::make_shared<ReadAhead>(cache_, options.max_ahead_bytes), remote_),
         prefetcher_(remote_,
                     names_,
@@ -144,16 +145,19 @@ class CachedStore : public ObjectStore {
                     const std::function<bool(const ObjectInfo&)>& visit) override {
     ATOLL_TRY_CONTEXT(check_prefix(prefix), uri());
     ATOLL_TRY(appends_.flush());
-    std::string next;
-    do {
-      const ListPage page = ATOLL_TRY(remote_->list_page(prefix, next));
-      for (const ObjectInfo& info : page.objects) {
-        // Directory markers, and what no directory could hold.
-        if (check_key(info.key) && !visit(info)) return {};
-      }
-      next = page.next;
-    } while (!next.empty());
-    return {};
+    // One page needs no import, which would go on to the end whatever the visitor says.
+    const ListPage page = ATOLL_TRY(remote_->list_page(prefix, {}));
+    // Directory markers are left out, and what no directory could hold.
+    bool goes_on = true;
+    for (const ObjectInfo& info : page.objects) {
+      ATOLL_TRY(names_->record(info, nullptr));
+      goes_on = goes_on && (!check_key(info.key) || visit(info));
+    }
+    if (!goes_on || page.next.empty()) return {};
+    ATOLL_TRY(names_->import(prefix, {}, {}, [](const ImportCounts&) {}));
+    return names_->list(prefix, [&](const ObjectInfo& info) {
+      return info.key <= page.objects.back().key || !check_key(info.key) || visit(info);
+    });
   }
 
   Result<void> remove(std::string_view key) override {
@@ -166,8 +170,11 @@ class CachedStore : public ObjectStore {
 
   void will_need(std::span<const std::string> keys) override {
     // Whoever has a plan reads many: then one listing is cheaper than a look-up here and there.
-    if (!planned_.exchange(true) && !names_->imported_at()) {
-      names_->import_in_background({}, std::chrono::seconds(0));
+    if (!planned_.exchange(true)) {
+      const auto listed = names_->imported_at();
+      if (!listed || std::chrono::system_clock::now() - *listed > listing_age_) {
+        names_->import_in_background({}, std::chrono::seconds(0));
+      }
     }
     prefetcher_.want(keys);
   }
@@ -187,7 +194,7 @@ class CachedStore : public ObjectStore {
   Result<Blob> read_version(std::string_view key, const Read& read) {
     ATOLL_TRY(prepare(key));
     for (int attempt = 1;; ++attempt) {
-      const ObjectInfo info = ATOLL_TRY(names_->lookup(key));
+      const ObjectInfo info = ATOLL_TRY(look_up(key));
       auto bytes = read(ObjectVersion{info.key, info.etag, info.size_bytes});
       if (bytes) return bytes;
       // Changed, or removed, since the namespace heard of it.
@@ -200,6 +207,15 @@ class CachedStore : public ObjectStore {
       }
       ATOLL_TRY(names_->forget(key));
     }
+  }
+
+  // That something is not there is asked again: others may have written it since it was listed.
+  Result<ObjectInfo> look_up(std::string_view key) {
+    auto known = names_->lookup(key);
+    if (known || known.error().code != ErrorCode::kNotFound) return known;
+    const auto found = ATOLL_TRY(remote_->stat(key));
+    ATOLL_TRY(names_->record(found.info, &found.metadata));
+    return found.info;
   }
 
   Result<void> upload(std::string_view key, const UploadSource& source) {
@@ -215,6 +231,7 @@ class CachedStore : public ObjectStore {
   const std::shared_ptr<Remote> remote_;
   const std::shared_ptr<Namespace> names_;
   const std::shared_ptr<BlockCache> cache_;
+  const std::chrono::seconds listing_age_;
   const std::shared_ptr<std::atomic<bool>> claim_lost_ = std::make_shared<std::atomic<bool>>(false);
   std::atomic<bool> planned_ = false;
   Readers readers_;

@@ -7,10 +7,11 @@
 //   keeps going, up to what latency times bandwidth calls for.
 // - will_need() is the trainer's: the keys of the next batches, in the sampler's order.
 //
-// append() of logs: an object cannot grow, so what was appended is kept in memory and the object
-// replaced when a mebibyte or ten seconds have come together, at flush() and at the end.
+// - head() and list() ask the bucket itself, and what they hear holds for the reads that follow.
+// - append() of logs: append_buffer.h. claim(): bucket_claim.h.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -25,7 +26,9 @@ namespace atl::storage {
 struct CachedStoreOptions {
   uint64_t max_ahead_bytes = uint64_t{256}
                              << 20;  // read ahead and not yet asked for, all keys together
-  uint64_t keep_in_memory_bytes = uint64_t{64} << 20;
+  uint64_t keep_in_memory_bytes = uint64_t{64} << 20;  // of those
+  // Where the last whole listing is older, the first will_need() has one made in the background.
+  std::chrono::seconds listing_age{3600};
 };
 
 // Keys are held against storage/key.h, as for every store. Thread safe.

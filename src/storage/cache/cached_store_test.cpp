@@ -67,7 +67,9 @@ TEST_F(CachedStoreTest, an_object_of_one_block_is_not_copied) {
 
 TEST_F(CachedStoreTest, a_long_object_comes_mapped_and_whole) {
   const auto wide = std::make_shared<FakeBlockCache>(1 << 20);
-  const std::string text = text_of((33 << 20) + 17, 'a');
+  std::string text((33 << 20) + 17, 'x');
+  for (size_t i = 0; i + 8 < text.size(); i += 4096)
+    text.replace(i, 8, std::to_string(10'000'000 + i));
   remote_->put("annotations.json", text);
   const auto store = make_cached_store(remote_, names_, wide);
   EXPECT_TRUE(store->get("annotations.json").value().text() == text);
@@ -221,6 +223,42 @@ TEST_F(CachedStoreTest, lists_in_order_and_without_what_no_directory_can_hold) {
   ASSERT_TRUE(store_->list("", note));
   EXPECT_THAT(keys, ElementsAre("a", "b/1", "b/2"));
   EXPECT_EQ(store_->list("../", note).error().code, ErrorCode::kInvalidInput);
+}
+
+TEST_F(CachedStoreTest, lists_more_than_a_page_once_each_and_reads_what_it_listed) {
+  for (int i = 0; i < 2500; ++i) remote_->put("k" + std::to_string(10'000 + i), "old");
+  remote_->put("other", "x");
+  EXPECT_EQ(get("k10003"), "old");
+  remote_->put("k10003", "newer");
+  remote_->put("k12004", "newer");
+  std::vector<std::string> keys;
+  const auto note = [&](const ObjectInfo& info) {
+    keys.push_back(info.key);
+    return true;
+  };
+  ASSERT_TRUE(store_->list("k", note));
+  ASSERT_EQ(keys.size(), 2500);
+  for (size_t i = 0; i < keys.size(); ++i) EXPECT_EQ(keys[i], "k" + std::to_string(10'000 + i));
+  EXPECT_EQ(get("k10003"), "newer");
+  EXPECT_EQ(get("k12004"), "newer");
+}
+
+TEST_F(CachedStoreTest, what_another_machine_has_written_since_is_found) {
+  class Forgetful : public FakeNamespace {
+   public:
+    using FakeNamespace::FakeNamespace;
+    Result<ObjectInfo> lookup(std::string_view key) override {
+      if (first_) {
+        first_ = false;
+        return fail(ErrorCode::kNotFound, "listed before it was there");
+      }
+      return FakeNamespace::lookup(key);
+    }
+    bool first_ = true;
+  };
+  remote_->put("a", "x");
+  const auto store = make_cached_store(remote_, std::make_shared<Forgetful>(remote_), cache_);
+  EXPECT_EQ(store->get("a").value().text(), "x");
 }
 
 TEST_F(CachedStoreTest, what_will_be_needed_is_there_before_it_is_asked_for) {

@@ -2,6 +2,7 @@
 // notes what it was asked for.
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -16,6 +17,10 @@ class FakeBlockCache : public BlockCache {
   explicit FakeBlockCache(uint64_t block_bytes) {
     options_.block_bytes = block_bytes;
     options_.max_fetch_bytes = 4 * block_bytes;
+  }
+  ~FakeBlockCache() override {
+    std::unique_lock lock(mutex_);
+    all_came_.wait(lock, [&] { return on_their_way_ == 0; });
   }
 
   struct Asked {
@@ -70,6 +75,9 @@ class FakeBlockCache : public BlockCache {
     }
     return bytes;
   }
+  Result<Blob> read(std::shared_ptr<Remote>, const ObjectVersion&, uint64_t, uint64_t) override {
+    return fail(ErrorCode::kUnsupported, "a fake cache reads blocks");
+  }
   Result<void> release(const std::string&, const ObjectVersion&) override { return {}; }
   Result<void> release_all() override { return {}; }
   BlockCacheCounts counts() const override { return {}; }
@@ -91,6 +99,7 @@ class FakeBlockCache : public BlockCache {
         auto& waiting = waiting_[id];
         waiting.push_back(done);
         if (waiting.size() > 1) return;
+        ++on_their_way_;
       }
     }
     if (there) return done(block, *there);
@@ -109,6 +118,9 @@ class FakeBlockCache : public BlockCache {
     for (const OnBlock& done : waiting) {
       done(std::get<2>(id), answer ? Result<Blob>(answer->bytes) : tl::unexpected(answer.error()));
     }
+    const std::lock_guard lock(mutex_);
+    --on_their_way_;
+    all_came_.notify_all();
   }
 
   BlockCacheOptions options_;
@@ -116,6 +128,8 @@ class FakeBlockCache : public BlockCache {
   std::vector<Asked> asked_;
   std::map<Id, Blob> blocks_;
   std::map<Id, std::vector<OnBlock>> waiting_;
+  int on_their_way_ = 0;
+  std::condition_variable all_came_;
 };
 
 }  // namespace atl::storage

@@ -158,6 +158,7 @@ void Prefetcher::fetch(uint64_t number,
     return;
   }
   order.waiting_for_room.emplace(number, info.size_bytes);
+  order.changed.notify_all();  // for wait_until_idle()
   order.changed.wait(lock, [&] {
     return order.ending || order.find(number) == nullptr || order.may_take_room(number);
   });
@@ -186,7 +187,10 @@ void Prefetcher::run() {
     if (order.ending) return;
     const uint64_t number = order.next_number++;
     const Order::Entry* entry = order.find(number);
-    if (entry == nullptr) continue;
+    if (entry == nullptr) {
+      order.changed.notify_all();
+      continue;
+    }
     const std::string key = entry->key;
     ++order.looking_up;
     lock.unlock();

@@ -110,7 +110,7 @@ TEST_F(PrefetcherTest, errors_are_nobody_s_and_take_no_room) {
     if (call != "read k7") return std::nullopt;
     return Error{ErrorCode::kIo, "reset", {}, {}};
   });
-  open({.max_ahead_bytes = 3 * kObject});
+  open({.max_ahead_bytes = 12 * kObject});  // look-ups overtake each other by seven at most
   prefetcher_->want(keys);
   int in_memory = 0;
   for (const auto& key : keys) {

@@ -33,15 +33,27 @@ class FakeNamespace : public Namespace {
                         const std::function<bool(const DirectoryEntry&)>&) override {
     return not_here();
   }
-  Result<void> list(std::string_view, const std::function<bool(const ObjectInfo&)>&) override {
-    return not_here();
+  // Of what is known.
+  Result<void> list(std::string_view prefix,
+                    const std::function<bool(const ObjectInfo&)>& visit) override {
+    const std::lock_guard lock(mutex_);
+    for (auto at = known_.lower_bound(prefix); at != known_.end(); ++at) {
+      if (!at->first.starts_with(prefix) || !visit(at->second)) break;
+    }
+    return {};
   }
   Result<RemoteObject> stat(std::string_view key) override { return remote_->stat(key); }
-  Result<ImportCounts> import(std::string_view,
+  Result<ImportCounts> import(std::string_view prefix,
                               ImportPolicy,
                               std::stop_token,
                               const std::function<void(const ImportCounts&)>&) override {
-    return not_here();
+    std::string next;
+    do {
+      const ListPage page = ATOLL_TRY(remote_->list_page(prefix, next));
+      for (const ObjectInfo& info : page.objects) ATOLL_TRY(record(info, nullptr));
+      next = page.next;
+    } while (!next.empty());
+    return ImportCounts{};
   }
   void import_in_background(ImportPolicy, std::chrono::seconds) override {
     const std::lock_guard lock(mutex_);

@@ -1,0 +1,35 @@
+// s3://… with everything that belongs to it: the client, the listing, the cache, as the environment says
+// (storage/environment.h).
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "base/error.h"
+#include "storage/cache/block_cache.h"
+#include "storage/environment.h"
+#include "storage/namespace/namespace.h"
+#include "storage/remote.h"
+#include "storage/storage.h"
+
+namespace atl::storage {
+
+bool is_s3_uri(std::string_view uri);
+
+struct Bucket {
+  std::shared_ptr<Remote> remote;
+  std::shared_ptr<Namespace> names;
+  std::shared_ptr<BlockCache> cache;
+  CacheSettings settings;
+};
+// Asks the bucket nothing yet. What a process opens while something of the same kind is open is shared: the
+// connections, the listing of the same URI, the cache. Errors: kInvalidInput for a URI or settings that are
+// none; those of BlockCache::open and Namespace::open.
+Result<Bucket> open_bucket(std::string_view uri);
+
+// "s3://BUCKET/PREFIX" as a store.
+Result<std::unique_ptr<ObjectStore>> open_s3_store(std::string_view uri);
+// "s3://BUCKET/PREFIX/KEY".
+Result<Location> open_s3_location(std::string_view uri);
+
+}  // namespace atl::storage
