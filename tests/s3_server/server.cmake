@@ -40,6 +40,11 @@ target_link_libraries(s3_remote_test PRIVATE atoll_options atoll_quick_compile a
                       GTest::gmock GTest::gtest_main)
 atoll_server_test(s3_remote s3_remote_test)
 
+add_executable(bucket_store_test ${CMAKE_CURRENT_LIST_DIR}/cached_store_test.cpp)
+target_link_libraries(bucket_store_test PRIVATE atoll_options atoll_quick_compile atoll_storage
+                      GTest::gmock GTest::gtest_main)
+atoll_server_test(bucket_store bucket_store_test)
+
 add_executable(presigned_url_test ${CMAKE_CURRENT_LIST_DIR}/presigned_url_test.cpp)
 target_link_libraries(presigned_url_test PRIVATE atoll_options atoll_quick_compile atoll_storage
                       GTest::gmock GTest::gtest_main)
