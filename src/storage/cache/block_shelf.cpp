@@ -115,6 +115,11 @@ bool BlockShelf::release_all() {
   return all;
 }
 
+bool BlockShelf::recount_is_due(uint64_t now_ms) {
+  if (!table_->due(now_ms, kLookEvery_ms)) return false;
+  return table_->is_shared_with_machines() || looks_.fetch_add(1) % kLooksPerRecount == 1;
+}
+
 void BlockShelf::recount(const std::function<bool(uint64_t id)>& is_being_written) {
   for (int shard = 0; shard < BlockFiles::kShards; ++shard) {
     std::unordered_map<uint64_t, uint64_t> there;

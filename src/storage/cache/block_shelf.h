@@ -45,8 +45,9 @@ class BlockShelf {
 
   // Holds the account against what is there. `is_being_written`: by a process that lives.
   void recount(const std::function<bool(uint64_t id)>& is_being_written);
-  // True for one process of this machine, when it is time for that.
-  bool recount_is_due(uint64_t now_ms) { return table_->due(now_ms, kRecountEvery_ms); }
+  // True for one process of this machine, when it is time for that: now and then, so that the account
+  // does not drift; often, where other machines add and remove blocks, too.
+  bool recount_is_due(uint64_t now_ms);
 
   uint64_t used_bytes() const { return table_->used_bytes(); }
   uint64_t corrupt() const { return corrupt_.load(); }
@@ -55,7 +56,8 @@ class BlockShelf {
   BlockFiles& files() { return *files_; }
 
  private:
-  static constexpr uint64_t kRecountEvery_ms = 600'000;
+  static constexpr uint64_t kLookEvery_ms = 30'000;
+  static constexpr uint64_t kLooksPerRecount = 20;
 
   explicit BlockShelf(BlockShelfOptions options) : options_(std::move(options)) {}
   bool make_room(UsageTable::Block block);
@@ -66,6 +68,7 @@ class BlockShelf {
   const BlockShelfOptions options_;
   std::unique_ptr<BlockFiles> files_;
   std::unique_ptr<UsageTable> table_;
+  std::atomic<uint64_t> looks_{0};
   std::atomic<uint64_t> corrupt_{0};
   std::atomic<uint64_t> evicted_{0};
   std::atomic<uint64_t> not_kept_{0};

@@ -3,19 +3,26 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "base/check.h"
 #include "base/keyed_random.h"
+#include "storage/cache/block_files.h"
 
 namespace atl::storage {
 namespace {
 
+constexpr std::string_view kPrefix = "usage-";
+constexpr std::string_view kLockSuffix = ".lock";
+constexpr int64_t kSignedLately_s = 120;
+constexpr int64_t kForgotten_s = 7 * 24 * 3600;
 constexpr uint64_t kMagic = 0x3130454741535541;  // "AUSAGE01"
 constexpr uint64_t kPageBytes = 4096;
 // A place for every 64 KiB that the cache may hold: for blocks of 1 MiB and as many names again many
@@ -108,8 +115,9 @@ std::unique_ptr<UsageTable> UsageTable::open(const UsageTableOptions& options,
   static_assert(sizeof(Shared) <= kPageBytes && std::atomic<uint64_t>::is_always_lock_free);
   const uint64_t slots =
       std::bit_ceil(std::clamp(options.max_bytes / kBytesPerSlot, kMinSlots, kMaxSlots));
-  std::unique_ptr<UsageTable> table(new UsageTable);
-  if (options.boot.empty() || !table->map_file(options, files, slots)) {
+  std::unique_ptr<UsageTable> table(
+      new UsageTable(options.directory, std::string(kPrefix) + options.boot, files));
+  if (options.boot.empty() || !table->map_file(slots, options.max_bytes)) {
     table->file_ = UniqueFd();
     table->lock_ = UniqueFd();
     const bool mapped = table->map(-1, slots);
@@ -119,12 +127,11 @@ std::unique_ptr<UsageTable> UsageTable::open(const UsageTableOptions& options,
   return table;
 }
 
-bool UsageTable::map_file(const UsageTableOptions& options, FileOperations& files, uint64_t slots) {
-  const std::string name = "usage-" + options.boot;
-  lock_ = UniqueFd(files.open(options.directory, name + ".lock", O_RDWR | O_CREAT));
-  file_ = UniqueFd(files.open(options.directory, name, O_RDWR | O_CREAT));
+bool UsageTable::map_file(uint64_t slots, uint64_t max_bytes) {
+  lock_ = UniqueFd(files_.open(directory_, name_ + std::string(kLockSuffix), O_RDWR | O_CREAT));
+  file_ = UniqueFd(files_.open(directory_, name_, O_RDWR | O_CREAT));
   struct stat status {};
-  if (!lock_ || !file_ || files.status(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  if (!lock_ || !file_ || files_.status(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return false;
   }
   const bool alone = lock_file(file_.get(), LOCK_EX | LOCK_NB);
@@ -140,7 +147,8 @@ bool UsageTable::map_file(const UsageTableOptions& options, FileOperations& file
         ::posix_fallocate(file_.get(), 0, file_bytes) != 0 || !map(file_.get(), slots)) {
       return false;
     }
-    start(options.max_bytes);
+    start(max_bytes);
+    inherit();
   }
   if (alone) shared_->in_order.store(0);
   return lock_file(file_.get(), LOCK_SH);
@@ -168,6 +176,65 @@ bool UsageTable::map(int fd, uint64_t slots) {
   slots_ = reinterpret_cast<Slot*>(static_cast<std::byte*>(at) + kPageBytes);
   slots_count_ = slots;
   return true;
+}
+
+void UsageTable::for_each_other_table(
+    const std::function<void(const std::string& name, const struct stat& status)>& visit) {
+  std::vector<std::string> names;
+  for_each_name(directory_, [&](const std::string& name) {
+    if (name.starts_with(kPrefix) && !name.ends_with(kLockSuffix) && name != name_) {
+      names.push_back(name);
+    }
+  });
+  for (const std::string& name : names) {
+    struct stat status {};
+    if (files_.status_at(directory_, name, &status) == 0 && S_ISREG(status.st_mode)) {
+      visit(name, status);
+    }
+  }
+}
+
+// What the newest other table knows, if it is of the same shape; which blocks there are is counted anew.
+void UsageTable::inherit() {
+  std::string newest;
+  int64_t modified_s = -1;
+  for_each_other_table([&](const std::string& name, const struct stat& status) {
+    if (static_cast<uint64_t>(status.st_size) != mapped_bytes_) return;
+    if (status.st_mtim.tv_sec < modified_s) return;
+    newest = name;
+    modified_s = status.st_mtim.tv_sec;
+  });
+  if (newest.empty()) return;
+  const UniqueFd fd(files_.open(directory_, newest, O_RDONLY));
+  Shared found{};
+  const iovec head{&found, sizeof found};
+  if (!fd || files_.read(fd.get(), &head, 1, 0) != static_cast<ssize_t>(sizeof found)) return;
+  if (found.magic != kMagic || found.slots != slots_count_ ||
+      found.unit_shift != shared_->unit_shift || found.capacity != shared_->capacity) {
+    return;
+  }
+  const iovec all{shared_, mapped_bytes_};
+  if (files_.read(fd.get(), &all, 1, 0) != static_cast<ssize_t>(mapped_bytes_)) {
+    std::memset(static_cast<void*>(slots_), 0, mapped_bytes_ - kPageBytes);
+  }
+  shared_->recounted_at_ms.store(0);
+}
+
+bool UsageTable::is_shared_with_machines() {
+  struct stat own {};
+  if (!file_ || ::futimens(file_.get(), nullptr) != 0 || files_.status(file_.get(), &own) != 0) {
+    return false;
+  }
+  bool shared = false;
+  for_each_other_table([&](const std::string& name, const struct stat& status) {
+    // Both times are the file system's.
+    const int64_t age_s = own.st_mtim.tv_sec - status.st_mtim.tv_sec;
+    if (age_s < kSignedLately_s) shared = true;
+    if (age_s < kForgotten_s) return;
+    files_.remove(directory_, name);
+    files_.remove(directory_, name + std::string(kLockSuffix));
+  });
+  return shared;
 }
 
 // The memory is all zeros.

@@ -4,6 +4,8 @@
 // there when it is missing, damaged or was not left in order, and from time to time; a machine that
 // shares the directory with others learns of their doings that way.
 //
+// A machine's next boot has another table; it begins with what the one before knew.
+//
 // Using a block is noted without a lock. Everything that changes what is held happens under a lock
 // (flock) that ends with its holder. Blocks that were given up stay in the table by name, without a file,
 // until their place is needed: when such a block comes again, it is known how long it was away.
@@ -74,6 +76,9 @@ class UsageTable {
   void for_each(int shard, const std::function<void(uint64_t id, State state)>& visit) const;
   // Adds up again.
   void recount();
+  // Whether another machine has this directory open, as far as its table's file shows: its holders sign
+  // it, as this does. Tables that nobody has signed for a week are removed.
+  bool is_shared_with_machines();
   // True for one caller in every `interval_ms` of all processes.
   bool due(uint64_t now_ms, uint64_t interval_ms);
 
@@ -82,11 +87,15 @@ class UsageTable {
   struct Slot;
   class Lock;
 
-  UsageTable() = default;
-  bool map_file(const UsageTableOptions& options, FileOperations& files, uint64_t slots);
+  UsageTable(int directory, std::string name, FileOperations& files)
+      : directory_(directory), name_(std::move(name)), files_(files) {}
+  bool map_file(uint64_t slots, uint64_t max_bytes);
   static uint64_t bytes_of(uint64_t slots);
   static uint64_t slots_in(uint64_t file_bytes);
   bool map(int fd, uint64_t slots);
+  void inherit();
+  void for_each_other_table(
+      const std::function<void(const std::string& name, const struct stat& status)>& visit);
   void start(uint64_t max_bytes);
   bool looks_right() const;
   Slot* bucket_of(uint64_t id) const;
@@ -100,6 +109,9 @@ class UsageTable {
   ReuseTable<float> count_waiting() const;
   void insert(Block block, State state, std::vector<Block>& leaving);
 
+  const int directory_;
+  const std::string name_;  // of the file
+  FileOperations& files_;
   std::mutex mutex_;
   UniqueFd file_;  // locked shared while this process lives
   UniqueFd lock_;  // locked for each change

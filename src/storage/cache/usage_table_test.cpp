@@ -102,5 +102,58 @@ TEST(UsageTable, a_set_that_nobody_reads_any_more_makes_room) {
   EXPECT_GT(cache.epoch(1'000'000, kCapacity * 9 / 10, 102), 0.95);
 }
 
+class UsageTableFile : public CacheFixture {
+ protected:
+  UsageTableFile() { directory_ = UniqueFd(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY)); }
+  std::unique_ptr<UsageTable> open(const std::string& boot) {
+    return UsageTable::open({directory_.get(), boot, 1000 * kBlock}, files_);
+  }
+  FileOperations files_;
+  UniqueFd directory_;
+};
+
+TEST_F(UsageTableFile, is_shared_by_those_of_a_machine_and_kept_for_the_next) {
+  {
+    const auto first = open("boot-a");
+    EXPECT_TRUE(first->is_shared());
+    EXPECT_TRUE(first->must_recount());
+    first->use({77, kBlock});
+    const auto second = open("boot-a");
+    EXPECT_FALSE(second->must_recount());
+    EXPECT_TRUE(second->holds(77));
+    second->lose(77);
+    EXPECT_FALSE(first->holds(77));
+    EXPECT_EQ(first->used_bytes(), 0);
+    second->use({78, kBlock});
+  }
+  const auto next = open("boot-a");
+  EXPECT_FALSE(next->must_recount());
+  EXPECT_TRUE(next->holds(78));
+  EXPECT_EQ(next->used_bytes(), kBlock);
+}
+
+TEST_F(UsageTableFile, the_next_boots_table_begins_with_what_was_known) {
+  open("boot-a")->use({77, kBlock});
+  const auto next = open("boot-b");
+  EXPECT_TRUE(next->must_recount());
+  EXPECT_TRUE(next->holds(77));
+  EXPECT_FALSE(open("")->holds(77));
+}
+
+TEST_F(UsageTableFile, other_machines_are_seen_while_they_sign_and_forgotten_after_a_week) {
+  const auto here = open("boot-a");
+  EXPECT_FALSE(here->is_shared_with_machines());
+  open("boot-b");
+  EXPECT_TRUE(here->is_shared_with_machines());
+  const auto other = folder_ / "usage-boot-b";
+  const auto written = std::filesystem::last_write_time(other);
+  std::filesystem::last_write_time(other, written - std::chrono::hours(1));
+  EXPECT_FALSE(here->is_shared_with_machines());
+  EXPECT_TRUE(std::filesystem::exists(other));
+  std::filesystem::last_write_time(other, written - std::chrono::hours(24 * 8));
+  EXPECT_FALSE(here->is_shared_with_machines());
+  EXPECT_FALSE(std::filesystem::exists(other));
+}
+
 }  // namespace
 }  // namespace atl::storage

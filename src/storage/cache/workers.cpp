@@ -16,10 +16,9 @@ Workers::~Workers() {
 }
 
 void Workers::post(std::function<void()> task, bool urgent) {
-  {
-    const std::lock_guard lock(mutex_);
-    (urgent ? urgent_ : other_).push_back(std::move(task));
-  }
+  // With the lock held: once the task has run, this may be gone.
+  const std::lock_guard lock(mutex_);
+  (urgent ? urgent_ : other_).push_back(std::move(task));
   changed_.notify_one();
 }
 
