@@ -76,5 +76,16 @@ void add_data_preview(CLI::App& data, CommandContext& context);
 // Those below `atoll data` that have files of their own.
 void add_data_index(CLI::App& data, CommandContext& context);
 
+void add_fs(CLI::App& app, CommandContext& context);
+// Below `fs`.
+void add_fs_mount(CLI::App& fs, CommandContext& context);
+void add_fs_umount(CLI::App& fs, CommandContext& context);
+void add_fs_ls(CLI::App& fs, CommandContext& context);
+void add_fs_cat(CLI::App& fs, CommandContext& context);
+void add_fs_import(CLI::App& fs, CommandContext& context);
+void add_fs_export(CLI::App& fs, CommandContext& context);
+void add_fs_preload(CLI::App& fs, CommandContext& context);
+void add_fs_release(CLI::App& fs, CommandContext& context);
+void add_fs_status(CLI::App& fs, CommandContext& context);
 
 }  // namespace atl::cli

@@ -36,6 +36,7 @@ void add_commands(CLI::App& app, CommandContext& context) {
   add_predict(app, context);
   add_coco_eval(app, context);
   add_data(app, context);
+  add_fs(app, context);
   add_bucket_options(app);
 }
 

@@ -1,0 +1,248 @@
+"""`atoll fs` as a person uses it, on a real S3 server: mount, daemon, its death, umount, status, preload,
+release, import, export, ls, cat. Usage: mount_test.py ATOLL [unittest's options]"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import s3_client
+
+SKIPPED = 77
+ATOLL = pathlib.Path(sys.argv[1]).resolve()
+SERVER = s3_client.server()
+
+
+class Mounting(unittest.TestCase):
+    number = 0
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atoll-mount-test-"))
+        self.point = self.folder / "mnt"
+        self.point.mkdir()
+        Mounting.number += 1
+        self.bucket = s3_client.Bucket(SERVER, f"mount-test-{os.getpid()}-{Mounting.number}")
+        self.bucket.make()
+        self.uri = f"s3://{self.bucket.name}"
+        self.environment = {
+            "PATH": os.environ["PATH"], "HOME": str(self.folder), "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": SERVER["access_key_id"], "AWS_SECRET_ACCESS_KEY": SERVER["secret_access_key"],
+            "AWS_REGION": SERVER["region"], "AWS_ENDPOINT_URL": SERVER["endpoint_url"],
+            "XDG_STATE_HOME": str(self.folder / "state"), "ATOLL_CACHE_DIR": str(self.folder / "cache"),
+        }
+
+    def tearDown(self):
+        for _ in range(3):
+            subprocess.run(["umount", "-l", self.point], capture_output=True)
+        for pid in self.daemons():
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def daemons(self):
+        """The processes that have this test's folder as their HOME."""
+        found = []
+        for process in pathlib.Path("/proc").iterdir():
+            try:
+                if process.name.isdigit() and f"HOME={self.folder}\0".encode() in (process / "environ").read_bytes():
+                    found.append(int(process.name))
+            except OSError:
+                pass
+        return found
+
+    def atoll(self, *arguments, code=0, text=True):
+        result = subprocess.run([ATOLL, "fs", *map(str, arguments)], env=self.environment, capture_output=True,
+                                text=text, timeout=120, cwd=self.folder)
+        self.assertEqual(result.returncode, code, (arguments, result.stdout, result.stderr))
+        return result
+
+    def mount(self, *options):
+        return self.atoll("mount", self.uri, self.point, *options)
+
+    def pid(self):
+        (mount,) = json.loads(self.atoll("status", "--json").stdout)[-1:]
+        self.assertEqual(mount["mount_point"], str(self.point))
+        return mount["pid"]
+
+    def wait_for_end(self, pid):
+        descriptor = os.pidfd_open(pid)
+        import select
+        select.select([descriptor], [], [], 60)
+        os.close(descriptor)
+
+    def test_a_bucket_is_read_and_written_and_unmounting_waits_for_the_export(self):
+        self.bucket.put("a/b.txt", b"from the bucket")
+        self.mount()
+        self.assertEqual((self.point / "a/b.txt").read_bytes(), b"from the bucket")
+        (self.point / "new").mkdir()
+        (self.point / "new/file").write_bytes(b"x" * 3_000_000)
+        os.symlink("file", self.point / "new/link")
+        self.atoll("umount", self.point)
+        self.assertEqual(self.bucket.get("new/file"), b"x" * 3_000_000)
+        self.assertEqual(self.bucket.get("new/link"), b"file")
+        self.assertEqual(self.bucket.metadata("new/file")["file-permissions"], "0100644")
+        self.assertEqual(self.daemons(), [])
+        self.assertFalse(os.path.ismount(self.point))
+
+    def test_a_killed_daemon_loses_no_closed_file_and_the_next_mount_heals(self):
+        self.mount("--export", "demand")
+        (self.point / "kept").write_bytes(b"closed")
+        os.kill(self.pid(), signal.SIGKILL)
+        with self.assertRaises(OSError):
+            os.listdir(self.point)
+        self.assertIn("dead", self.atoll("status").stdout)
+        self.assertIn("dead", self.atoll("status", self.point, code=1).stderr)
+        self.mount("--export", "demand")
+        self.assertEqual((self.point / "kept").read_bytes(), b"closed")
+        self.assertIsNone(self.bucket.get("kept"))
+        self.atoll("export", self.point)
+        self.assertEqual(self.bucket.get("kept"), b"closed")
+
+    def test_umount_cleans_up_after_a_killed_daemon(self):
+        self.mount()
+        os.kill(self.pid(), signal.SIGKILL)
+        self.assertIn("had died", self.atoll("umount", self.point).stderr)
+        self.assertEqual(os.listdir(self.point), [])
+        self.atoll("umount", self.point, code=1)
+
+    def test_sigterm_unmounts_and_exports(self):
+        self.mount()
+        (self.point / "file").write_bytes(b"content")
+        pid = self.pid()
+        os.kill(pid, signal.SIGTERM)
+        self.wait_for_end(pid)
+        self.assertFalse(os.path.ismount(self.point))
+        self.assertEqual(self.bucket.get("file"), b"content")
+
+    def test_what_is_wrong_is_said_by_the_command_and_not_by_a_log(self):
+        for arguments, words in (
+            (("mount", "s3://no-such-bucket-there", self.point), "no-such-bucket-there"),
+            (("mount", self.uri, self.folder / "none"), "none"),
+            (("mount", "/tmp", self.point), "no bucket"),
+            (("mount", self.uri, self.point, "-o", "uid=root"), "uid=root"),
+            (("preload", self.folder), "no mount"),
+            (("release", self.uri, "--unused", "soon"), "--unused"),
+        ):
+            result = subprocess.run([ATOLL, "fs", *map(str, arguments)], env=self.environment,
+                                    capture_output=True, text=True, timeout=120)
+            self.assertIn(result.returncode, (1, 2), arguments)
+            self.assertIn(words, result.stderr)
+            self.assertTrue(result.stderr.startswith("atoll: "), result.stderr)
+        self.assertFalse(os.path.ismount(self.point))
+        self.assertEqual(self.daemons(), [])
+
+    def test_a_wrong_secret_is_refused_at_the_start(self):
+        self.environment["AWS_SECRET_ACCESS_KEY"] = "wrong"
+        result = self.atoll("mount", self.uri, self.point, code=1)
+        self.assertIn(self.bucket.name, result.stderr)
+        self.assertNotIn("wrong", result.stderr.replace("is wrong", ""))
+
+    def test_a_second_mount_of_the_same_bucket_or_place_is_refused(self):
+        self.mount()
+        self.assertIn("mounted already", self.atoll("mount", self.uri, self.point, code=2).stderr)
+        other = self.folder / "other"
+        other.mkdir()
+        self.assertIn(f"opening the state of {self.uri}", self.atoll("mount", self.uri, other, code=2).stderr)
+
+    def test_the_life_of_a_file_is_shown_as_hsm_state_does(self):
+        self.bucket.put("d/a.bin", b"a" * 2_000_000)
+        self.bucket.put("d/b.txt", b"b")
+        self.mount("--export", "demand")
+        total = lambda: json.loads(self.atoll("status", self.point, "--total", "--json").stdout)["total"]
+        self.assertEqual(total()["released"], 2)
+        self.atoll("preload", self.point / "d", "--glob", "*.bin")
+        self.assertEqual(total()["cached_bytes"], 2_000_000)
+        self.assertIn("d/a.bin: exists archived", self.atoll("status", self.point / "d/a.bin").stdout)
+        (self.point / "d/b.txt").write_bytes(b"changed")
+        self.assertIn("dirty", self.atoll("status", self.point / "d/b.txt").stdout)
+        self.atoll("export", self.point)
+        self.assertEqual(total()["dirty"], 0)
+        self.atoll("release", self.point)
+        self.assertEqual(total()["cached_bytes"], 0)
+        self.assertEqual((self.point / "d/a.bin").read_bytes(), b"a" * 2_000_000)
+
+    def test_an_import_shows_what_is_new_changed_and_gone(self):
+        self.bucket.put("same", b"1")
+        self.bucket.put("changing", b"old")
+        self.bucket.put("going", b"1")
+        self.mount("--import-interval", "3600", "--max-age", "3600")
+        self.assertEqual(sorted(os.listdir(self.point)), ["changing", "going", "same"])
+        self.assertEqual((self.point / "changing").read_bytes(), b"old")
+        self.assertFalse((self.point / "coming").exists())
+        self.bucket.put("changing", b"new content")
+        self.bucket.put("coming", b"1")
+        self.bucket.remove("going")
+        self.assertIn("1 new, 1 changed, 1 deleted", self.atoll("import", self.point).stdout)
+        self.assertEqual((self.point / "changing").read_bytes(), b"new content")
+        self.assertEqual(sorted(os.listdir(self.point)), ["changing", "coming", "same"])
+
+    def test_without_a_daemon_the_commands_open_the_bucket_themselves(self):
+        self.bucket.put("a", b"12345")
+        self.assertIn("1 file in the cache", self.atoll("preload", self.uri).stdout)
+        self.assertIn("a: exists archived", self.atoll("status", self.uri).stdout)
+        self.mount()
+        # Now by the daemon that has the state.
+        self.assertIn("a: exists archived", self.atoll("status", self.uri).stdout)
+
+    def test_ls_and_cat_need_no_mount(self):
+        for number in range(3):
+            self.bucket.put(f"d/x/{number}", b"1")
+        self.bucket.put("d/big", bytes(range(256)) * 100_000)
+        self.bucket.put("d/z", b"1")
+        self.assertEqual(self.atoll("ls", self.uri).stdout, "d/\n")
+        self.assertEqual(self.atoll("ls", f"{self.uri}/d").stdout, "big\nx/\nz\n")
+        self.assertEqual(self.atoll("ls", f"{self.uri}/d/x", "--recursive").stdout, "0\n1\n2\n")
+        listed = [json.loads(line) for line in self.atoll("ls", f"{self.uri}/d/big", "--json").stdout.splitlines()]
+        self.assertEqual(listed[0]["size_bytes"], 25_600_000)
+        self.assertEqual(self.atoll("cat", f"{self.uri}/d/big", text=False).stdout, bytes(range(256)) * 100_000)
+        self.assertIn("nothing", self.atoll("ls", f"{self.uri}/none", code=1).stderr)
+        self.atoll("cat", f"{self.uri}/none", code=1)
+
+    def test_mount_of_fstab_mounts(self):
+        sbin = self.folder / "sbin"
+        sbin.mkdir()
+        script = (pathlib.Path(__file__).parents[2] / "deploy/mount.atoll").read_text()
+        (sbin / "mount.atoll").write_text(script.replace("PATH=/usr", f"PATH={sbin}:/usr"))
+        (sbin / "mount.atoll").chmod(0o755)
+        (sbin / "atoll").symlink_to(ATOLL)
+        self.bucket.put("a", b"1")
+        # As mount(8) calls it for a line of /etc/fstab.
+        subprocess.run([sbin / "mount.atoll", self.uri, self.point, "-n", "-o", "ro,_netdev,umask=077,noatime"],
+                       env=self.environment, check=True, timeout=60)
+        self.assertEqual((self.point / "a").stat().st_mode & 0o777, 0o700)
+        with self.assertRaises(OSError):
+            (self.point / "b").write_bytes(b"")
+        subprocess.run(["umount", self.point], check=True, timeout=60)
+
+    def test_a_thousand_open_files_fit_into_300_mb(self):
+        for number in range(50):
+            self.bucket.put(f"f{number}", os.urandom(1_000_000))
+        self.mount()
+        pid = self.pid()
+        files = [open(self.point / f"f{number % 50}", "rb", buffering=0) for number in range(1000)]
+        try:
+            for step in range(4):
+                for file in files:
+                    file.seek(step * 250_000)
+                    file.read(100_000)
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            peak_kb = int(status.split("VmHWM:")[1].split()[0])
+            print(f"peak of the daemon with 1,000 open files: {peak_kb / 1024:.0f} MiB", file=sys.stderr)
+            self.assertLess(peak_kb * 1024, 300_000_000)
+        finally:
+            for file in files:
+                file.close()
+
+
+if __name__ == "__main__":
+    if SERVER is None:
+        print("skipped: there is no S3 server (see tests/s3_server)")
+        sys.exit(SKIPPED)
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        print("skipped: FUSE cannot be used here, /dev/fuse is missing or not ours")
+        sys.exit(SKIPPED)
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])
