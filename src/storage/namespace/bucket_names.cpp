@@ -62,21 +62,25 @@ void BucketNames::tell(const std::vector<std::string>& changed) {
   for (const auto& key : changed) changed_(key);
 }
 
-Result<void> BucketNames::list_once(std::string_view prefix, const std::string& first) {
-  {
-    std::unique_lock lock(mutex_);
-    if (listing_.contains(first)) {
-      listed_.wait(lock, [&] { return !listing_.contains(first); });
-      return {};  // the caller looks again
-    }
-    listing_.insert(first);
-  }
-  auto result = list_and_apply(prefix, first);
+bool BucketNames::claim(const std::string& first) {
+  std::unique_lock lock(mutex_);
+  if (listing_.insert(first).second) return true;
+  listed_.wait(lock, [&] { return !listing_.contains(first); });
+  return false;
+}
+
+void BucketNames::unclaim(const std::string& first) {
   {
     const std::lock_guard lock(mutex_);
     listing_.erase(first);
   }
   listed_.notify_all();
+}
+
+Result<void> BucketNames::list_once(std::string_view prefix, const std::string& first) {
+  if (!claim(first)) return {};  // the caller looks again
+  auto result = list_and_apply(prefix, first);
+  unclaim(first);
   return result;
 }
 
@@ -85,17 +89,27 @@ Result<void> BucketNames::list_once(std::string_view prefix, const std::string& 
 Result<void> BucketNames::list_and_apply(std::string_view prefix, const std::string& first) {
   std::string from = first;
   do {
-    auto page =
-        std::make_shared<const ListedPage>(ATOLL_TRY(list_from(*remote_, prefix, from, now_ns())));
-    auto applied = std::make_shared<AppliedPage>();
-    auto apply = [page, applied, policy = policy()](NamesConnection& c) -> Result<void> {
-      *applied = ATOLL_TRY(apply_page(c, *page, policy, page->asked_ns));
-      return {};
-    };
-    ATOLL_TRY(database_->write(std::move(apply)));
-    tell(applied->changed);
-    from = page->past;
+    auto page = ATOLL_TRY(list_from(*remote_, prefix, from, now_ns()));
+    from = page.past;
+    ATOLL_TRY(finish(apply_later(std::move(page))));
   } while (from <= first);
+  return {};
+}
+
+BucketNames::Applying BucketNames::apply_later(ListedPage page) {
+  auto applied = std::make_shared<AppliedPage>();
+  auto work =
+      [applied, policy = policy(), page = std::make_shared<const ListedPage>(std::move(page))](
+          NamesConnection& c) -> Result<void> {
+    *applied = ATOLL_TRY(apply_page(c, *page, policy, page->asked_ns));
+    return {};
+  };
+  return {database_->write_later(std::move(work)), std::move(applied)};
+}
+
+Result<void> BucketNames::finish(Applying applying) {
+  ATOLL_TRY(applying.done.get());
+  tell(applying.applied->changed);
   return {};
 }
 
@@ -134,7 +148,6 @@ Result<DirectoryEntry> BucketNames::lookup_path(std::string_view path) {
   }
 }
 
-// The next LIST is under way while the page before it goes into the database.
 Result<void> BucketNames::list_directory(const std::string& directory, const std::string& first) {
   const int64_t since = since_ns();
   for (;;) {
@@ -144,8 +157,46 @@ Result<void> BucketNames::list_directory(const std::string& directory, const std
       return {};
     }));
     if (!from) return {};
-    ATOLL_TRY(list_once(directory, *from));
+    if (!claim(*from)) continue;
+    auto result = list_run(directory, *from, since);
+    unclaim(*from);
+    if (!result) return result;
   }
+}
+
+// Page after page, each asked for while the one before goes into the database, up to what is known or
+// can be passed over.
+Result<void> BucketNames::list_run(const std::string& directory,
+                                   const std::string& first,
+                                   int64_t since_ns) {
+  const std::string past = prefix_end(directory);
+  std::string at = first;
+  std::string subdirectory;
+  size_t keys_in_it = 0;
+  std::optional<Applying> applying;
+  for (bool more = true; more;) {
+    auto page = ATOLL_TRY(list_from(*remote_, directory, at, now_ns()));
+    at = page.past;
+    if (!page.objects.empty()) {
+      const std::string& last = page.objects.back().key;
+      const size_t slash = last.find('/', directory.size());
+      const auto now_in = slash == std::string::npos ? std::string() : last.substr(0, slash + 1);
+      if (now_in != subdirectory) keys_in_it = 0;
+      subdirectory = now_in;
+      keys_in_it += static_cast<size_t>(std::ranges::count_if(
+          page.objects, [&](const auto& info) { return info.key.starts_with(subdirectory); }));
+    }
+    more = at < past && (subdirectory.empty() || keys_in_it < kKeysToPass);
+    if (more) {
+      ATOLL_TRY(database_->read([&](NamesConnection& c) -> Result<void> {
+        more = ATOLL_TRY(first_gap(c, at, key_after(at), since_ns)).has_value();
+        return {};
+      }));
+    }
+    if (applying) ATOLL_TRY(finish(std::move(*applying)));
+    applying = apply_later(std::move(page));
+  }
+  return finish(std::move(*applying));
 }
 
 Result<void> BucketNames::children(std::string_view directory,

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -56,7 +57,17 @@ class BucketNames : public Namespace {
   // One LIST from `first` on, into the database; or waits for the same one of another thread.
   Result<void> list_once(std::string_view prefix, const std::string& first);
   Result<void> list_and_apply(std::string_view prefix, const std::string& first);
+  struct Applying {
+    std::future<Result<void>> done;
+    std::shared_ptr<AppliedPage> applied;
+  };
+  Applying apply_later(ListedPage page);
+  Result<void> finish(Applying applying);
   Result<void> list_directory(const std::string& directory, const std::string& first);
+  Result<void> list_run(const std::string& directory, const std::string& first, int64_t since_ns);
+  // Whether this thread is to list from there; if not, another one has just done so.
+  bool claim(const std::string& first);
+  void unclaim(const std::string& first);
   Result<RemoteObject> ask_for(std::string_view key);
   // `guessed`: info.modified is not from the bucket itself.
   Result<void> record_as_of(const ObjectInfo& info,

@@ -33,6 +33,19 @@ Result<std::optional<std::string>> first_key_in(NamesConnection& c, std::string_
   return std::move(first->key);
 }
 
+// Whether so many keys that begin with `prefix` come before `past`.
+Result<bool> has_keys_before(NamesConnection& c,
+                             const std::string& prefix,
+                             const std::string& past,
+                             size_t count) {
+  KeyWalk walk(c, prefix);
+  for (; count > 0; --count) {
+    const auto next = ATOLL_TRY(walk.next());
+    if (!next || next->key >= past || !next->key.starts_with(prefix)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<PathAnswer> look_at_path(NamesConnection& c, std::string_view path, int64_t since_ns) {
@@ -73,14 +86,16 @@ Result<std::optional<std::string>> unlisted_part(NamesConnection& c,
   const std::string past = prefix_end(directory);
   std::string at(first);
   while (auto gap = ATOLL_TRY(first_gap(c, at, past, since_ns))) {
-    // Inside of "a/b/sub/", behind a key of it that is known: then "sub" is an entry, whatever else
-    // is in it.
+    // Inside of "a/b/sub/", behind keys of it that are known: then "sub" is an entry, whatever else is
+    // in it.
     const auto behind = std::string_view(gap->first).substr(directory.size());
     const size_t slash = behind.find('/');
-    if (slash == std::string_view::npos || slash + 1 == behind.size()) return gap->first;
+    if (slash == std::string_view::npos) return gap->first;
     const auto subdirectory = gap->first.substr(0, directory.size() + slash + 1);
-    const auto known = ATOLL_TRY(first_key_in(c, subdirectory));
-    if (!known || *known >= gap->first || subdirectory < at) return gap->first;
+    if (subdirectory < at ||
+        !ATOLL_TRY(has_keys_before(c, subdirectory, gap->first, kKeysToPass))) {
+      return gap->first;
+    }
     at = prefix_end(subdirectory);
   }
   return std::nullopt;

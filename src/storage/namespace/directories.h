@@ -20,8 +20,13 @@ struct PathAnswer {
 // `path` can be shown. What was listed before `since_ns` does not count.
 Result<PathAnswer> look_at_path(NamesConnection& c, std::string_view path, int64_t since_ns);
 
+// A subdirectory is passed over, and so left unlisted beyond, once so many of its keys are known: fewer
+// would make more requests in the end, for a listing that begins in each directory anew fills its last
+// page only in part.
+inline constexpr size_t kKeysToPass = 2500;
+
 // Where the directory ("" or "a/b/") has to be listed before its entries from the key `first` on are
-// known; nothing where they are. A subdirectory that is known to be one need not be listed itself.
+// known; nothing where they are.
 Result<std::optional<std::string>> unlisted_part(NamesConnection& c,
                                                  std::string_view directory,
                                                  std::string_view first,

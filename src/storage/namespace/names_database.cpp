@@ -53,7 +53,9 @@ Result<UniqueFd> lock_beside(const std::string& path, int operation) {
 }
 
 Result<void> prepare_all(NamesConnection& c) {
-  const std::array<std::pair<SqliteStatement*, const char*>, 22> all = {{
+  const std::array<std::pair<SqliteStatement*, const char*>, 24> all = {{
+      {&c.begin, "BEGIN"},
+      {&c.commit, "COMMIT"},
       {&c.find_directory, "SELECT id FROM entries WHERE parent=? AND name=? AND kind=0"},
       {&c.find_entry,
        "SELECT id, size, modified, etag, metadata FROM entries"
@@ -262,9 +264,9 @@ Result<void> NamesDatabase::read(const Work& work) {
   for (int attempt = 0;; ++attempt) {
     auto connection = ATOLL_TRY(take());
     begin_work(*connection);
-    auto result = connection->sqlite.execute("BEGIN");
+    auto result = connection->begin.run().finish();
     if (result) result = work(*connection);
-    auto ended = connection->sqlite.execute("COMMIT");
+    auto ended = connection->commit.run().finish();
     if (result && !ended) result = std::move(ended);
     if (!result && result.error().code == ErrorCode::kCorrupt && attempt == 0) {
       ATOLL_TRY(remove_damaged(connection->inode, result.error()));

@@ -51,6 +51,7 @@ struct NamesConnection {
   SqliteConnection sqlite;
   ino_t inode = 0;
 
+  SqliteStatement begin, commit;
   SqliteStatement find_directory, find_entry, first_entries, next_entries, any_entry;
   SqliteStatement put_object, remove_entry, put_directory, set_directory_object;
   SqliteStatement find_range, next_range, put_range, remove_range;
