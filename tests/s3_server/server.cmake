@@ -54,3 +54,8 @@ add_executable(sts_test ${CMAKE_CURRENT_LIST_DIR}/sts_test.cpp)
 target_link_libraries(sts_test PRIVATE atoll_options atoll_quick_compile atoll_storage
                       GTest::gmock GTest::gtest_main)
 atoll_moto_test(sts sts_test)
+
+add_executable(sqs_test ${CMAKE_CURRENT_LIST_DIR}/sqs_test.cpp)
+target_link_libraries(sqs_test PRIVATE atoll_options atoll_quick_compile atoll_storage
+                      GTest::gmock GTest::gtest_main)
+atoll_moto_test(sqs sqs_test)
