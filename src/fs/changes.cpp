@@ -164,7 +164,8 @@ FsResult<void> Changes::set_attributes(Tree::Lock& lock,
     if (changes.modified) row.modified_ns = to_nanoseconds(*changes.modified);
     row.changed_ns = now_ns();
   };
-  ATOLL_TRY(tree_.entry(lock, node));
+  const Entry entry = ATOLL_TRY(tree_.entry(lock, node));
+  if (entry.row.kind == Kind::kSymlink && changes.permissions) return fail_fs(ENOTSUP);
   // Of what is no longer in the tree nothing is exported.
   if (node->unlinked) {
     apply(node->seen);

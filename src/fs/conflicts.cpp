@@ -49,15 +49,18 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   if ((object ? object->info.etag : std::string()) == job.row.known_etag) {
     return settle_lost_base(job);
   }
-  {
+  // An earlier change of ours whose answer never came is no conflict: this one replaces it.
+  const bool ours = object && is_written_by(object->metadata, job.journal, job.key);
+  if (!ours) {
     const std::lock_guard lock(mutex_);
     ++counts_.conflicts;
   }
-  log(fmt::format("conflict: {} was {} in the bucket and changed here: {}",
-                  job.path,
-                  object ? "changed" : "removed",
-                  error.to_string()));
-  const bool remote_wins = options_.conflicts == ConflictPolicy::kRemoteWins;
+  if (!ours)
+    log(fmt::format("conflict: {} was {} in the bucket and changed here: {}",
+                    job.path,
+                    object ? "changed" : "removed",
+                    error.to_string()));
+  const bool remote_wins = !ours && options_.conflicts == ConflictPolicy::kRemoteWins;
   const bool is_file = job.row.kind == Kind::kFile;
   const bool own_base = job.row.base.key == job.key;
   // Without the object a change of attributes has nothing to be made on, unless all bytes are here.
@@ -67,7 +70,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
     ATOLL_TRY(give_way(job, object ? &*object : nullptr));
     return false;
   }
-  if (options_.conflicts == ConflictPolicy::kKeepBoth && object && is_file &&
+  if (!ours && options_.conflicts == ConflictPolicy::kKeepBoth && object && is_file &&
       job.row.content_dirty) {
     ATOLL_TRY(fs_result(tree_.names().record(object->info, &object->metadata)));
     ATOLL_TRY(move_aside(job));

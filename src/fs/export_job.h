@@ -44,6 +44,7 @@ struct Exporter::Job {
   std::shared_ptr<Content> content;
   std::unique_ptr<Content::Export> guard;  // of a file whose content goes out
   storage::Metadata metadata;              // what is written
+  std::string journal;                     // its name
   std::string tag;
 
   bool sends_content() const {

@@ -63,8 +63,10 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
         if (!job.guard) return false;
       }
     }
-    job.tag =
-        fmt::format("{}-{}-{}", ATOLL_TRY(tree_.journal().name()), job.row.inode, job.row.change);
+    job.journal = ATOLL_TRY(tree_.journal().name());
+    job.tag = write_tag(job.journal, job.key, job.row.inode, job.row.change);
+    const std::lock_guard tried_lock(mutex_);
+    tried_.insert(job.row.inode);
     return true;
   }
 }
@@ -283,7 +285,11 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
     state = job.content->moved_base(job.row.base, job.key, info.etag);
     row->base = state->base;
   }
-  if (unchanged) row->content_dirty = row->attributes_dirty = false;
+  if (unchanged) {
+    row->content_dirty = row->attributes_dirty = false;
+    const std::lock_guard tried_lock(mutex_);
+    tried_.erase(row->inode);
+  }
   if (!row->has_content && row->kind == Kind::kFile) row->present.clear();
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(tree_.fold(row->inode));

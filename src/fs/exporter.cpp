@@ -35,7 +35,10 @@ Exporter::Exporter(Tree& tree, Changes& changes)
       host_(host_name()) {
   {
     const auto lock = tree_.lock();
-    if (auto rows = tree_.journal().dirty_rows()) note_dirty(*rows);
+    if (auto rows = tree_.journal().dirty_rows()) {
+      tried_.insert(rows->begin(), rows->end());
+      note_dirty(*rows);
+    }
     note_removals();
   }
   if (options_.read_only) return;
@@ -74,6 +77,11 @@ void Exporter::note_removals() {
     removals_wanted_ = true;
   }
   changed_.notify_all();
+}
+
+bool Exporter::was_tried(InodeNumber inode) {
+  const std::lock_guard lock(mutex_);
+  return tried_.contains(inode);
 }
 
 // Null when it is over.

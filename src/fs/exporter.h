@@ -8,7 +8,7 @@
 // Before an object is replaced or removed, whatever still takes its bytes from it (a file that was renamed
 // and not exported yet, an unlinked file that is open) is exported first or fetched.
 //
-// Thread safe. Called without the tree's lock, but for the note…() members.
+// Thread safe. Called without the tree's lock, but for the note…() members and was_tried().
 #pragma once
 
 #include <chrono>
@@ -39,6 +39,9 @@ class Exporter {
   // There is something to do.
   void note_dirty(const std::vector<InodeNumber>& inodes);
   void note_removals();
+
+  // Whether the bucket may have got an object from this row that the journal does not know of.
+  bool was_tried(InodeNumber inode);
 
   // Waits for one file, open or not. EBUSY where it is being written to all the time.
   FsResult<void> export_file(InodeNumber inode);
@@ -104,6 +107,7 @@ class Exporter {
   std::multimap<Clock::time_point, InodeNumber> later_;
   std::map<InodeNumber, int> failures_;
   std::set<std::string, std::less<>> busy_keys_;  // being written or removed
+  std::set<InodeNumber> tried_;  // dirty rows whose export began, perhaps in an earlier process
   bool removals_wanted_ = false;
   LayerCounts counts_;
 

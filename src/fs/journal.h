@@ -68,7 +68,7 @@ struct Row {
 
 struct Removal {
   std::string key;
-  std::string etag;
+  std::string etag;  // of the version that is to go; one that this journal wrote goes in any case
 };
 
 using Xattrs = std::map<std::string, std::string>;

@@ -69,6 +69,7 @@ FsResult<void> Layer::start(std::shared_ptr<const Content::Shared> shared,
   exporter_ = std::make_unique<Exporter>(*tree_, *changes_);
   tree_->listen({[this](const std::vector<InodeNumber>& dirty) { exporter_->note_dirty(dirty); },
                  [this] { exporter_->note_removals(); },
+                 [this](InodeNumber inode) { return exporter_->was_tried(inode); },
                  [this](const Change& change) { tell(change); }});
   tree_->names().on_change([this](std::string_view key) { hear(key); });
   threads_.emplace_back([this] { tell_changes(); });

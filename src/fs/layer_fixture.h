@@ -35,7 +35,13 @@ class Machine {
   Result<void> try_start();
   void stop() { layer_.reset(); }
   // The state directory as it is at this moment becomes that of the next start, as after SIGKILL.
-  void crash();
+  void crash() {
+    copy_state();
+    crash_to_copy();
+  }
+  // The two halves of it. While it is copied nothing may end that changes it.
+  void copy_state();
+  void crash_to_copy();
   // What the bucket has is looked at again from now on.
   void age();
   std::vector<std::string> log();
@@ -69,7 +75,7 @@ class Machine {
 
   std::shared_ptr<storage::FakeRemote> remote_;
   std::filesystem::path directory_;
-  int starts_ = 0;
+  std::filesystem::path copy_;
   std::atomic<int64_t> age_s_{0};
   std::mutex log_mutex_;
   std::vector<std::string> log_;

@@ -54,12 +54,39 @@ void Machine::start() {
   ASSERT_TRUE(started) << started.error().to_string();
 }
 
-void Machine::crash() {
-  const path copy = directory_ / fmt::format("state{}", ++starts_);
-  std::filesystem::copy(options.directory, copy, std::filesystem::copy_options::recursive);
+namespace {
+
+// Times and sizes of all files below.
+std::map<std::string, std::string> fingerprint(const path& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    struct stat status {};
+    ::stat(entry.path().c_str(), &status);
+    files[entry.path().string()] =
+        fmt::format("{} {} {}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  }
+  return files;
+}
+
+}  // namespace
+
+void Machine::copy_state() {
+  copy_ = directory_ / "copy";
+  // A transaction may have been on its way when everything was told to stop.
+  for (;;) {
+    std::filesystem::remove_all(copy_);
+    const auto before = fingerprint(options.directory);
+    std::error_code error;
+    std::filesystem::copy(
+        options.directory, copy_, std::filesystem::copy_options::recursive, error);
+    if (!error && fingerprint(options.directory) == before) return;
+  }
+}
+
+void Machine::crash_to_copy() {
   stop();
   std::filesystem::remove_all(options.directory);
-  std::filesystem::rename(copy, options.directory);
+  std::filesystem::rename(copy_, options.directory);
 }
 
 void Machine::age() { age_s_ += 3600; }
@@ -82,7 +109,10 @@ FsResult<Attributes> Machine::look(std::string_view at) {
 FsResult<InodeNumber> Machine::parent_of(std::string_view at, std::string& name) {
   const size_t slash = at.rfind('/');
   name = at.substr(slash + 1);  // npos + 1 is 0
-  return ATOLL_TRY(look(slash == std::string_view::npos ? "" : at.substr(0, slash))).inode;
+  const auto parent = ATOLL_TRY(look(slash == std::string_view::npos ? "" : at.substr(0, slash)));
+  // The kernel sees to it before it asks.
+  if (!S_ISDIR(parent.mode)) return tl::unexpected(FsError{ENOTDIR, {}});
+  return parent.inode;
 }
 
 FsResult<Handle> Machine::open(std::string_view at, int flags) {

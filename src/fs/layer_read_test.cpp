@@ -38,7 +38,7 @@ TEST_F(LayerReadTest, a_bucket_is_a_tree) {
   EXPECT_EQ(file->uid, 0U);
   EXPECT_EQ(file->size_bytes, 3U);
   EXPECT_EQ(error_of(machine_.look("nothing")), ENOENT);
-  EXPECT_EQ(error_of(machine_.look("a.txt/x")), ENOENT);
+  EXPECT_EQ(error_of(machine_.look("a.txt/x")), ENOTDIR);
 }
 
 TEST_F(LayerReadTest, a_file_of_many_blocks_reads_back_in_any_order_and_is_fetched_once) {

@@ -6,6 +6,8 @@
 #include <array>
 #include <charconv>
 
+#include "base/crc32c.h"
+
 namespace atl::fs {
 namespace {
 
@@ -150,6 +152,28 @@ void write_xattrs(const Xattrs& xattrs, storage::Metadata& metadata) {
     const std::string_view bare = std::string_view(name).substr(std::string_view("user.").size());
     metadata[fmt::format("{}{}", kXattr, to_hex(bare))] = to_base64(value);
   }
+}
+
+namespace {
+
+std::string tag_begin(std::string_view journal, std::string_view key) {
+  return fmt::format("{}-{:08x}-", journal, crc32c(key));
+}
+
+}  // namespace
+
+std::string write_tag(std::string_view journal,
+                      std::string_view key,
+                      uint64_t inode,
+                      uint64_t change) {
+  return fmt::format("{}{}-{}", tag_begin(journal, key), inode, change);
+}
+
+bool is_written_by(const storage::Metadata& metadata,
+                   std::string_view journal,
+                   std::string_view key) {
+  const auto tag = find(metadata, kWriteTag);
+  return tag && tag->starts_with(tag_begin(journal, key));
 }
 
 size_t metadata_bytes(const Xattrs& xattrs) {

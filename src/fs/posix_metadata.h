@@ -41,7 +41,15 @@ size_t metadata_bytes(const Xattrs& xattrs);
 // S3 takes 2 KB of user metadata; some of it is left to the other keys and to foreign ones.
 inline constexpr size_t kMaxXattrMetadataBytes = 1400;
 
-// Which change of ours wrote the object, so that a write whose answer was lost is known again.
+// Which change of which journal wrote the object, and under which key, so that a write whose answer was
+// lost is known again. A copy that somebody else makes lies under another key and is not ours.
 inline constexpr std::string_view kWriteTag = "atoll-write";
+std::string write_tag(std::string_view journal,
+                      std::string_view key,
+                      uint64_t inode,
+                      uint64_t change);
+bool is_written_by(const storage::Metadata& metadata,
+                   std::string_view journal,
+                   std::string_view key);
 
 }  // namespace atl::fs

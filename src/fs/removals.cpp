@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "fs/export_job.h"
+#include "fs/posix_metadata.h"
 
 namespace atl::fs {
 
@@ -74,6 +75,11 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
     }
     if (i == first) ATOLL_TRY(ask(i++));
   }
+  std::string journal;
+  {
+    const auto lock = tree_.lock();
+    journal = ATOLL_TRY(plain_result(tree_.journal().name(), "journal"));
+  }
   std::vector<Removal> same;
   for (size_t i = 0; i < removals.size(); ++i) {
     const Removal& removal = removals[i];
@@ -83,6 +89,19 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
     }
     if (found[i]->etag == removal.etag) {
       same.push_back(removal);
+      continue;
+    }
+    // A write of ours whose answer never came is to go, too.
+    const auto object = remote_.stat(removal.key);
+    if (!object && object.error().code != ErrorCode::kNotFound) {
+      return tl::unexpected(object.error());
+    }
+    if (object && is_written_by(object->metadata, journal, removal.key)) {
+      same.push_back(removal);
+      continue;
+    }
+    if (removal.etag.empty()) {  // somebody else's from the beginning
+      ATOLL_TRY(tree_.names().record(*found[i], nullptr));
       continue;
     }
     {

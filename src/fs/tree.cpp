@@ -107,6 +107,8 @@ FsResult<Entry> Tree::child(Lock& lock, const NodePtr& parent, std::string_view 
       continue;
     }
     const auto parent_row = ATOLL_TRY(journal_->row(parent->number));
+    const Kind parent_kind = parent_row ? parent_row->kind : parent->seen.kind;
+    if (parent_kind != Kind::kDirectory) return fail_fs(ENOTDIR);
     if (parent_row && parent_row->opaque) return fail_fs(ENOENT);
     lock.unlock();
     auto found = view_.find(path);

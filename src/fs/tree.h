@@ -39,6 +39,7 @@ class Tree {
   struct Listener {
     std::function<void(const std::vector<InodeNumber>& dirty)> on_dirty;
     std::function<void()> on_removals;
+    std::function<bool(InodeNumber)> was_tried;  // Exporter's
     // The bucket's version has taken the place of what the kernel may still have.
     std::function<void(const FileLayer::Change&)> on_change;
   };

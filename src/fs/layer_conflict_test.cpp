@@ -1,0 +1,180 @@
+// Objects that were changed in the bucket and here: who wins, by policy, and that nobody is silent.
+#include <gmock/gmock.h>
+
+#include "fs/layer_fixture.h"
+
+namespace atl::fs {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class LayerConflictTest : public testing::Test {
+ protected:
+  LayerConflictTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
+    remote_->put("a", "alpha");
+    remote_->put("d/b", "beta");
+    machine_.options.exports = ExportPolicy::kOnDemand;
+  }
+  void start(ConflictPolicy policy) {
+    machine_.options.conflicts = policy;
+    machine_.start();
+    ASSERT_EQ(machine_.read("a"), "alpha");
+  }
+  void settle_with_conflicts(uint64_t conflicts) {
+    machine_.settle();
+    EXPECT_EQ(machine_.layer().counts().conflicts, conflicts);
+    if (conflicts > 0) EXPECT_THAT(machine_.log(), Contains(StartsWith("conflict: ")));
+  }
+  std::shared_ptr<storage::FakeRemote> remote_;
+  Machine machine_;
+};
+
+TEST_F(LayerConflictTest, keep_both_puts_the_local_content_beside) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("a", "mine"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("a"), "theirs");
+  EXPECT_EQ(remote_->content("a"), "theirs");
+  const auto names = machine_.list("");
+  ASSERT_EQ(names.size(), 3U);
+  EXPECT_THAT(names[1], StartsWith("a.conflict-"));
+  EXPECT_EQ(machine_.read(names[1]), "mine");
+  EXPECT_EQ(remote_->content(names[1]), "mine");
+}
+
+TEST_F(LayerConflictTest, local_wins_replaces_the_buckets_version) {
+  start(ConflictPolicy::kLocalWins);
+  ASSERT_EQ(machine_.write("a", "mine"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("a"), "mine");
+  EXPECT_EQ(remote_->content("a"), "mine");
+}
+
+TEST_F(LayerConflictTest, remote_wins_drops_the_local_version) {
+  start(ConflictPolicy::kRemoteWins);
+  ASSERT_EQ(machine_.write("a", "mine"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("a"), "theirs");
+  EXPECT_EQ(remote_->content("a"), "theirs");
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "d"));
+}
+
+TEST_F(LayerConflictTest, a_new_file_does_not_overwrite_an_object_that_came_meanwhile) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("new", "mine"), 0);
+  remote_->put("new", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("new"), "theirs");
+  EXPECT_EQ(machine_.list("").size(), 4U);
+}
+
+TEST_F(LayerConflictTest, an_object_that_was_removed_comes_back_with_the_local_content) {
+  for (const auto policy : {ConflictPolicy::kKeepBoth, ConflictPolicy::kLocalWins}) {
+    remote_->put("a", "alpha");
+    machine_.age();
+    start(policy);
+    ASSERT_EQ(machine_.write("a", "mine"), 0);
+    remote_->erase("a");
+    settle_with_conflicts(1);
+    EXPECT_EQ(remote_->content("a"), "mine");
+  }
+}
+
+TEST_F(LayerConflictTest, a_removal_spares_what_was_changed_meanwhile) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("a"), "theirs");
+}
+
+TEST_F(LayerConflictTest, a_removal_goes_through_where_local_wins) {
+  start(ConflictPolicy::kLocalWins);
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+  EXPECT_THAT(machine_.list(""), ElementsAre("d"));
+}
+
+TEST_F(LayerConflictTest, changed_attributes_are_put_on_the_new_content) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("a"), "theirs");
+  EXPECT_EQ(remote_->metadata("a").at("file-permissions"), "0100600");
+}
+
+TEST_F(LayerConflictTest, a_renamed_file_whose_object_changed_takes_the_new_content_along) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("z"), "theirs");
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
+TEST_F(LayerConflictTest, a_renaming_is_taken_back_where_the_bucket_wins) {
+  start(ConflictPolicy::kRemoteWins);
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("a"), "theirs");
+  EXPECT_EQ(error_of(machine_.look("z")), ENOENT);
+}
+
+TEST_F(LayerConflictTest, bytes_that_were_only_in_the_replaced_object_are_missed_aloud) {
+  remote_->put("big", std::string(50'000, 'x'));
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
+  remote_->put("big", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.read("big"), "theirs");
+  EXPECT_THAT(machine_.log(), Contains(HasSubstr("zeros stand for them")));
+  std::string aside;
+  for (const std::string& name : machine_.list("")) {
+    if (name.starts_with("big.conflict-")) aside = name;
+  }
+  const auto kept = machine_.read(aside);
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->size(), 50'000U);
+  EXPECT_EQ(kept->substr(10'000, 4), "mine");
+}
+
+TEST_F(LayerConflictTest, a_write_whose_answer_was_lost_is_no_conflict) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("a", "mine"), 0);
+  ASSERT_EQ(machine_.rename("d/b", "z"), 0);
+  machine_.copy_state();
+  machine_.settle();         // the bucket has it all …
+  machine_.crash_to_copy();  // … and the journal does not know
+  machine_.start();
+  settle_with_conflicts(0);
+  EXPECT_EQ(machine_.read("a"), "mine");
+  EXPECT_EQ(machine_.read("z"), "beta");
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+  EXPECT_EQ(machine_.list("").size(), 3U);
+}
+
+TEST_F(LayerConflictTest, a_clean_file_gives_way_to_a_newer_object) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("a", "mine"), 0);
+  settle_with_conflicts(0);
+  EXPECT_EQ(machine_.read("a"), "mine");
+  remote_->put("a", "later");
+  machine_.age();
+  EXPECT_EQ(machine_.read("a"), "later");
+  remote_->erase("a");
+  machine_.age();
+  EXPECT_EQ(error_of(machine_.look("a")), ENOENT);
+}
+
+}  // namespace
+}  // namespace atl::fs
