@@ -86,6 +86,12 @@ class Validator {
   }
 
   Result<void> check_images() {
+    std::vector<std::string> keys;
+    keys.reserve(dataset_.images().size());
+    for (const Image image : dataset_.images()) {
+      if (is_safe_name(image.file_name)) keys.push_back(key_of(image));
+    }
+    store_.will_need(keys);
     std::vector<std::vector<Problem>> found(dataset_.images().size());
     std::optional<Error> failure;
     std::mutex mutex;

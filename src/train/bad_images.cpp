@@ -55,6 +55,11 @@ Result<std::vector<std::string>> still_bad_images(const std::vector<std::string>
   }
   const std::vector<int64_t> again(indices.begin(), indices.end());
   options.max_bad_images = static_cast<int64_t>(again.size());
+  // A bucket's listing may be older than the repair.
+  for (const int64_t index : again) {
+    const auto& image = split.dataset.images()[static_cast<size_t>(index)];
+    (void)split.store->head(split.image_prefix + std::string(image.file_name));
+  }
   dataset::Loader loader(
       split.dataset,
       *split.store,

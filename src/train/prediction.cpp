@@ -23,6 +23,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Pictures that the stores are told of at a time.
+constexpr size_t kNamedAhead = 1024;
+
 struct Input {
   std::shared_ptr<storage::ObjectStore> store;
   std::string key;
@@ -90,6 +93,7 @@ class Prediction {
   Result<void> run(const std::stop_token& stop);
 
  private:
+  void name_next(size_t first) const;
   Result<void> predict(int64_t id, const Input& input);
   Result<void> write_results();
 
@@ -124,6 +128,7 @@ Result<void> Prediction::run(const std::stop_token& stop) {
   const auto begin = trace::Clock::now();
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (stop.stop_requested()) break;
+    if (i % kNamedAhead == 0) name_next(i);
     // Ids count from 1, as COCO's do; images.json says whose is which.
     ATOLL_TRY(predict(static_cast<int64_t>(i) + 1, inputs_[i]));
     const double seconds = std::chrono::duration<double>(trace::Clock::now() - begin).count();
@@ -149,6 +154,18 @@ Result<void> Prediction::run(const std::stop_token& stop) {
                     out_->uri()));
   }
   return {};
+}
+
+// Tells the stores what comes next. A picture that is named by itself has a store of its own, which has
+// nothing to gain.
+void Prediction::name_next(size_t first) const {
+  const size_t end = std::min(first + kNamedAhead, inputs_.size());
+  for (size_t i = first; i < end;) {
+    std::vector<std::string> keys;
+    const auto& store = inputs_[i].store;
+    for (; i < end && inputs_[i].store == store; ++i) keys.push_back(inputs_[i].key);
+    if (keys.size() > 1) store->will_need(keys);
+  }
 }
 
 Result<void> Prediction::predict(int64_t id, const Input& input) {
