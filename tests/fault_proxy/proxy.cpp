@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <csignal>
 
 namespace atl::fault_proxy {
 namespace {
@@ -105,6 +106,11 @@ void Proxy::accept_one() {
   const std::scoped_lock lock(mutex_);
   Served& served = served_.emplace_back(world_, std::move(client));
   served.thread = std::thread([&served] {
+    // splice() to a client that has gone raises it, and knows no flag against that.
+    sigset_t broken_pipe;
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
     served.connection.serve();
     served.done = true;
   });

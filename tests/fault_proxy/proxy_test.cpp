@@ -323,6 +323,17 @@ TEST_F(ProxyTest, many_connections_at_once_keep_their_bytes_apart) {
   EXPECT_GT(faults("reset"), 0);
 }
 
+TEST_F(ProxyTest, a_client_that_goes_away_harms_nobody_else) {
+  for (int i = 0; i < 20; ++i) {
+    Client client(proxy_->port());
+    const std::string request = get("/20000000");
+    ::send(client.fd(), request.data(), request.size(), MSG_NOSIGNAL);
+    char byte = 0;
+    EXPECT_EQ(::recv(client.fd(), &byte, 1, 0), 1);
+  }
+  EXPECT_EQ(ask(get("/5")).body, content(5));
+}
+
 TEST_F(ProxyTest, the_control_port_changes_settings_and_tells_counts) {
   Control control(*proxy_, *listen_on(0));
   EXPECT_TRUE(Client(control.port()).ask(get("/set?wrong_etag=1000&latency_ms=1")).whole);
