@@ -99,6 +99,8 @@ void FreshCredentials::run(const std::shared_ptr<State>& state) {
     lock.unlock();
     const Result<Found> result = state->provider->get();
     lock.lock();
+    // The owner is gone, and with it perhaps what its clock looks at.
+    if (state->ending) return;
     if (result) {
       state->found = *result;
       state->found_at = state->now();

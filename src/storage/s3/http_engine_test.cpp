@@ -206,6 +206,7 @@ TEST(HttpEngine, the_deadline_ends_a_request_that_also_waits_for_a_connection) {
   std::promise<Result<HttpResponse>> first;
   const auto engine = make_engine(options);
   engine->start(get(server.url() + "/1"), [&](auto result) { first.set_value(std::move(result)); });
+  server.wait_for_requests(1);
   HttpRequest second = get(server.url() + "/2");
   second.deadline = milliseconds(30);
   const auto response = engine->perform(second);
