@@ -26,7 +26,9 @@ class LayerConflictTest : public testing::Test {
   void settle_with_conflicts(uint64_t conflicts) {
     machine_.settle();
     EXPECT_EQ(machine_.layer().counts().conflicts, conflicts);
-    if (conflicts > 0) EXPECT_THAT(machine_.log(), Contains(StartsWith("conflict: ")));
+    if (conflicts > 0) {
+      EXPECT_THAT(machine_.log(), Contains(StartsWith("conflict: ")));
+    }
   }
   std::shared_ptr<storage::FakeRemote> remote_;
   Machine machine_;
