@@ -322,7 +322,7 @@ TEST(CommandLine, a_signal_asks_the_job_to_stop_and_becomes_the_exit_code) {
       wait_for(stop);
       return context.signal_exit_code().value();
     };
-    EXPECT_THAT(complaint_of(engine, code), HasSubstr("a checkpoint"));
+    EXPECT_THAT(complaint_of(engine, code), HasSubstr("as soon as nothing is lost"));
     engine.job = [signal = signal](CommandContext& context) -> Result<int> {
       const auto stop = context.stop();
       ::kill(::getpid(), signal);

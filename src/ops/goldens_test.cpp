@@ -76,16 +76,23 @@ TEST(Goldens, levels_are_torchvisions) {
   EXPECT_TRUE(at::equal(assign_levels(golden("levels/boxes"), 2, 5), golden("levels/expected")));
 }
 
-TEST(Goldens, box_coding_is_torchvisions_bit_for_bit) {
+// To the last bits of exp and log, which torch takes from libraries that choose by the processor: the
+// goldens' last bits are those of an Intel machine.
+bool equal_but_for_rounding(const Tensor& a, const Tensor& b) {
+  return a.sizes() == b.sizes() && at::allclose(a, b, /*rtol=*/1e-6, /*atol=*/1e-5);
+}
+
+TEST(Goldens, box_coding_is_torchvisions) {
   const std::vector<std::pair<std::string, BoxWeights>> cases = {{"plain", {1, 1, 1, 1}},
                                                                  {"scaled", {10, 10, 5, 5}}};
   for (const auto& [name, weights] : cases) {
     const Tensor encoded =
         encode_boxes(golden("coder/reference"), golden("coder/proposals"), weights);
-    EXPECT_TRUE(at::equal(encoded, golden("coder/" + name + "/encoded")));
+    EXPECT_TRUE(equal_but_for_rounding(encoded, golden("coder/" + name + "/encoded")));
     const Tensor decoded = decode_boxes(golden("coder/deltas"), golden("coder/proposals"), weights);
     EXPECT_EQ(decoded.sizes(), at::IntArrayRef({60, 3, 4}));
-    EXPECT_TRUE(at::equal(decoded, golden("coder/" + name + "/decoded").view({60, 3, 4})));
+    EXPECT_TRUE(
+        equal_but_for_rounding(decoded, golden("coder/" + name + "/decoded").view({60, 3, 4})));
   }
 }
 
