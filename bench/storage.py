@@ -1,0 +1,58 @@
+"""`./run bench storage`: the S3 layer against its peers and its yardsticks, on one server, in one run.
+
+The server is a real one, Ceph radosgw with its data in memory, behind the fault proxy, which adds latency where a case
+asks for it and counts the bytes and requests of all alike. The contenders of a case take turns, A B C A B C; each
+comes with an empty cache unless the case is about a full one, and each must have read the same bytes. One line of JSON for each
+case: medians, the median of the rounds' ratios, and what the server has served.
+
+  sequential   one object from begin to end: bare libcurl, the library, and as a file on the mounts
+  warm         the same file again, and after a new mount, against the same file on the local disk
+  random       reads of 128 KiB at random places, 20 ms away
+  copy         10,000 objects of 100 KB copied out, 20 ms away
+  list         `ls -lR` of 100,000 objects against the LIST calls themselves, 20 ms away and without
+  first_step   `atoll train` on 1,000 and on 100,000 images, 20 ms away: the time to its first step
+  train        the trainer's loader on cold objects, 20 ms away, against local files; a step takes 50 ms
+  shared       eight processes read the same 2 GB over one cache: how often the server sent each byte
+  memory       resident memory of the mount while 1,000 of its files are open and read
+
+Sizes are the defaults times --scale. rclone and s3fs are Debian's, s3torchconnector PyPI's.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import storage_cases
+import storage_training
+from s3_world import World  # isort: skip: storage_cases has put its folder on the path
+
+HERE = Path(__file__).parent
+CASES = ("sequential", "warm", "random", "copy", "list", "first_step", "train", "shared", "memory")
+
+
+def rounded(value):
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {name: rounded(entry) for name, entry in value.items()}
+    return [rounded(entry) for entry in value] if isinstance(value, list) else value
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="all unless named")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the sizes and numbers of objects")
+    parser.add_argument("--rounds", type=int, default=3, help="for the short cases")
+    parser.add_argument("--latency-ms", type=float, default=20)
+    parser.add_argument("--without", action="append", default=[], help="leave a contender out")
+    parser.add_argument("--build", default=str(HERE.parent / "build/release"))
+    options = parser.parse_args()
+    with World(options.build, Path(options.build) / "bench-data/storage") as world:
+        for name in options.cases or CASES:
+            case = getattr(storage_cases, name, None) or getattr(storage_training, name)
+            result = case(world, options)
+            print(json.dumps(rounded({"bench": "storage", "case": name, **result})), flush=True)
+
+
+if __name__ == "__main__":
+    main()
