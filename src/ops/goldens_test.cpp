@@ -79,7 +79,7 @@ TEST(Goldens, levels_are_torchvisions) {
 // To the last bits of exp and log, which torch takes from libraries that choose by the processor: the
 // goldens' last bits are those of an Intel machine.
 bool equal_but_for_rounding(const Tensor& a, const Tensor& b) {
-  return a.sizes() == b.sizes() && at::allclose(a, b, /*rtol=*/1e-6, /*atol=*/1e-5);
+  return a.sizes() == b.sizes() && at::allclose(a, b, /*rtol=*/1e-5, /*atol=*/1e-5);
 }
 
 TEST(Goldens, box_coding_is_torchvisions) {
