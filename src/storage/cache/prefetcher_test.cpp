@@ -53,7 +53,8 @@ TEST_F(PrefetcherTest, has_what_was_wanted_in_memory) {
 
 TEST_F(PrefetcherTest, keeps_to_its_bound_and_goes_on_when_something_is_taken) {
   const auto keys = make_objects(30);
-  open({.max_ahead_bytes = 10 * kObject + 1});
+  // One thread, so that nothing overtakes.
+  open({.max_ahead_bytes = 10 * kObject + 1, .threads = 1});
   prefetcher_->want(keys);
   for (const auto& key : keys) {
     prefetcher_->wait_until_idle();
@@ -110,7 +111,7 @@ TEST_F(PrefetcherTest, errors_are_nobody_s_and_take_no_room) {
     if (call != "read k7") return std::nullopt;
     return Error{ErrorCode::kIo, "reset", {}, {}};
   });
-  open({.max_ahead_bytes = 12 * kObject});  // look-ups overtake each other by seven at most
+  open({.max_ahead_bytes = 3 * kObject, .threads = 1});  // so that nothing overtakes
   prefetcher_->want(keys);
   int in_memory = 0;
   for (const auto& key : keys) {
