@@ -21,7 +21,7 @@ uint64_t bucket_begin(int bucket) {
 
 int reuse_age_bucket(uint32_t age) {
   if (age < (1U << kFirstBits)) return 0;
-  const int top = std::bit_width(age) - 1;
+  const int top = static_cast<int>(std::bit_width(age)) - 1;
   const int quarter = static_cast<int>((age >> (top - 2)) & 3U);
   return std::min((top - kFirstBits) * 4 + quarter, kReuseAges - 1);
 }

@@ -240,7 +240,7 @@ bool UsageTable::is_shared_with_machines() {
 // The memory is all zeros.
 void UsageTable::start(uint64_t max_bytes) {
   shared_->slots = slots_count_;
-  const int bits = std::bit_width(max_bytes) - (kUnitsOfCapacityBits + 1);
+  const int bits = static_cast<int>(std::bit_width(max_bytes)) - (kUnitsOfCapacityBits + 1);
   shared_->unit_shift = static_cast<uint32_t>(std::max(0, bits));
   shared_->capacity =
       static_cast<uint32_t>(std::max<uint64_t>(1, max_bytes >> shared_->unit_shift));
@@ -261,7 +261,7 @@ UsageTable::~UsageTable() {
 }
 
 UsageTable::Slot* UsageTable::bucket_of(uint64_t id) const {
-  const int bits = std::bit_width(slots_count_ / kBucketSlots) - 1;
+  const int bits = static_cast<int>(std::bit_width(slots_count_ / kBucketSlots)) - 1;
   return slots_ + (id >> (64 - bits)) * kBucketSlots;
 }
 
