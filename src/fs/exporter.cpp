@@ -32,7 +32,9 @@ Exporter::Exporter(Tree& tree, Changes& changes)
       changes_(changes),
       remote_(*tree.shared().remote),
       options_(tree.options()),
-      host_(host_name()) {
+      host_(host_name()) {}
+
+void Exporter::start() {
   {
     const auto lock = tree_.lock();
     if (auto rows = tree_.journal().dirty_rows()) {
@@ -48,13 +50,14 @@ Exporter::Exporter(Tree& tree, Changes& changes)
   threads_.emplace_back([this] { work_on_removals(); });
 }
 
-Exporter::~Exporter() {
+void Exporter::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_.request_stop();
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void Exporter::log(const std::string& line) { tree_.log(line); }

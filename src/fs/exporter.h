@@ -33,8 +33,11 @@ namespace atl::fs {
 class Exporter {
  public:
   Exporter(Tree& tree, Changes& changes);
+  ~Exporter() { stop(); }
+  // Begins with what an earlier process left; once the tree has its listener.
+  void start();
   // Waits for what is under way.
-  ~Exporter();
+  void stop();
 
   // There is something to do.
   void note_dirty(const std::vector<InodeNumber>& inodes);

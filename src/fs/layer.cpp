@@ -72,6 +72,7 @@ FsResult<void> Layer::start(std::shared_ptr<const Content::Shared> shared,
                  [this](InodeNumber inode) { return exporter_->was_tried(inode); },
                  [this](const Change& change) { tell(change); }});
   tree_->names().on_change([this](std::string_view key) { hear(key); });
+  exporter_->start();
   threads_.emplace_back([this] { tell_changes(); });
   threads_.emplace_back([this] { import_by_interval(); });
   threads_.emplace_back([this] { save_by_interval(); });
@@ -91,7 +92,8 @@ Layer::~Layer() {
   std::vector<Handle> open;
   for (const auto& [handle, file] : handles_) open.push_back(handle);
   for (const Handle handle : open) release_handle(handle);
-  exporter_.reset();
+  // It tells the listener, which is us, until its last thread has ended.
+  if (exporter_) exporter_->stop();
   if (tree_) (void)write_accesses();
 }
 

@@ -203,6 +203,17 @@ std::vector<std::shared_ptr<Content>> Tree::orphans_based_on(std::string_view ke
   return found;
 }
 
+namespace {
+
+// Whether this very row is among `rows`, which are in order of their names.
+bool contains(const std::vector<Row>& rows, const Row& row) {
+  const auto at = std::lower_bound(
+      rows.begin(), rows.end(), row, [](const Row& a, const Row& b) { return a.name < b.name; });
+  return at != rows.end() && *at == row;
+}
+
+}  // namespace
+
 FsResult<std::vector<Entry>> Tree::next_entries(const NodePtr& directory, std::string_view after) {
   auto lock = this->lock();
   for (std::string from(after);;) {
@@ -214,7 +225,9 @@ FsResult<std::vector<Entry>> Tree::next_entries(const NodePtr& directory, std::s
     auto rows =
         own ? ATOLL_TRY(journal_->children(directory->number, from, kBatch)) : std::vector<Row>{};
     std::vector<Row> bucket;
+    std::vector<Row> asked_for;  // the rows as they were when the bucket was asked
     if (shows_bucket) {
+      asked_for = rows;
       lock.unlock();
       auto found = view_.children(path, from, kBatch);
       lock.lock();
@@ -248,7 +261,9 @@ FsResult<std::vector<Entry>> Tree::next_entries(const NodePtr& directory, std::s
       const bool clean_file = !row->dirty() && row->kind != Kind::kDirectory;
       const bool differs =
           clean_file && shows_bucket && (!also_below || below->known_etag != row->known_etag);
-      const bool stale = differs && !ATOLL_TRY(journal_->has_removals(join(path, row->name)));
+      // One that has been exported since then is not to be held against an older answer.
+      const bool stale = differs && contains(asked_for, *row) &&
+                         !ATOLL_TRY(journal_->has_removals(join(path, row->name)));
       if (row->kind != Kind::kGone && !stale) entries.push_back({std::move(*row), true});
       // The number stays the row's until a lookup drops it.
       if (row->kind != Kind::kGone && stale && also_below) entries.push_back({*below, false});
