@@ -50,7 +50,9 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
     return settle_lost_base(job);
   }
   // An earlier change of ours whose answer never came is no conflict: this one replaces it.
-  const bool ours = object && is_written_by(object->metadata, job.journal, job.key);
+  // Nor is a removal of ours that had its effect before it was taken back.
+  const bool ours =
+      object ? is_written_by(object->metadata, job.journal, job.key) : job.row.maybe_gone;
   if (!ours) {
     const std::lock_guard lock(mutex_);
     ++counts_.conflicts;

@@ -46,6 +46,7 @@ FsResult<void> Edit::leave(Row& row, std::string_view path) {
   if (row.known_etag.empty() && !unknown) return {};
   ATOLL_TRY(tree_->journal().add_removal(key_of(row.kind, path), row.known_etag));
   row.known_etag.clear();
+  row.maybe_gone = false;
   removals_ = true;
   return {};
 }
@@ -54,6 +55,7 @@ FsResult<void> Edit::arrive(Row& row, std::string_view path) {
   const std::string key = key_of(row.kind, path);
   if (auto etag = ATOLL_TRY(tree_->journal().removal(key))) {
     row.known_etag = std::move(*etag);
+    row.maybe_gone = true;
     ATOLL_TRY(tree_->journal().erase_removal(key));
   }
   row.opaque = row.kind == Kind::kDirectory && ATOLL_TRY(tree_->journal().has_removals(path));

@@ -274,6 +274,7 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   const bool unchanged = row->change == job.row.change;
   row->known_etag = info.etag;
+  row->maybe_gone = false;
   row->base.key = job.key;
   row->base.etag = info.etag;
   std::optional<Content::State> state;

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS rows (
   size_bytes INTEGER NOT NULL, opaque INTEGER NOT NULL, target BLOB NOT NULL,
   has_content INTEGER NOT NULL, present BLOB NOT NULL,
   base_key BLOB NOT NULL, base_etag BLOB NOT NULL, base_size INTEGER NOT NULL, base_limit INTEGER NOT NULL,
-  known_etag BLOB NOT NULL, xattrs_here INTEGER NOT NULL, content_dirty INTEGER NOT NULL, attributes_dirty INTEGER NOT NULL,
+  known_etag BLOB NOT NULL, maybe_gone INTEGER NOT NULL, xattrs_here INTEGER NOT NULL, content_dirty INTEGER NOT NULL, attributes_dirty INTEGER NOT NULL,
   change INTEGER NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS by_place ON rows (parent, name);
 CREATE INDEX IF NOT EXISTS by_dirt ON rows (change) WHERE content_dirty OR attributes_dirty;
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS accesses (path BLOB PRIMARY KEY, when_s INTEGER NOT N
 #define ATOLL_ROW_COLUMNS                                                              \
   "inode, parent, name, kind, mode, uid, gid, accessed_ns, modified_ns, changed_ns, "  \
   "size_bytes, opaque, target, has_content, present, base_key, base_etag, base_size, " \
-  "base_limit, known_etag, xattrs_here, content_dirty, attributes_dirty, change"
+  "base_limit, known_etag, maybe_gone, xattrs_here, content_dirty, attributes_dirty, change"
 
 FsResult<Row> read_row(const Query& query) {
   Row row;
@@ -63,10 +63,11 @@ FsResult<Row> read_row(const Query& query) {
   row.base.size_bytes = query.number(17);
   row.base.limit = query.number(18);
   row.known_etag = query.bytes(19);
-  row.xattrs_here = query.flag(20);
-  row.content_dirty = query.flag(21);
-  row.attributes_dirty = query.flag(22);
-  row.change = query.number(23);
+  row.maybe_gone = query.flag(20);
+  row.xattrs_here = query.flag(21);
+  row.content_dirty = query.flag(22);
+  row.attributes_dirty = query.flag(23);
+  row.change = query.number(24);
   return row;
 }
 
@@ -96,6 +97,7 @@ Query& bind_row(Query& query, const Row& row) {
       .bind(row.base.size_bytes)
       .bind(row.base.limit)
       .bind(std::string_view(row.known_etag))
+      .bind(row.maybe_gone)
       .bind(row.xattrs_here)
       .bind(row.content_dirty)
       .bind(row.attributes_dirty)
@@ -178,13 +180,13 @@ FsResult<bool> Journal::has_children(InodeNumber parent, bool also_gone) {
 
 FsResult<void> Journal::insert(const Row& row) {
   auto query = database_->query("INSERT INTO rows (" ATOLL_ROW_COLUMNS
-                                ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+                                ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   return bind_row(query, row).run();
 }
 
 FsResult<void> Journal::update(const Row& row) {
   auto query = database_->query("UPDATE rows SET (" ATOLL_ROW_COLUMNS
-                                ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+                                ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
                                 "WHERE inode = ?");
   return bind_row(query, row).bind(row.inode).run();
 }

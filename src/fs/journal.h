@@ -57,6 +57,7 @@ struct Row {
   Extents present;           // which bytes below base.limit it holds; beyond, it is right anyway
   Base base;
   std::string known_etag;    // of the object at this very path, as we know it; "": none
+  bool maybe_gone = false;   // an order to remove that object was taken back, perhaps too late
   bool xattrs_here = false;  // all of them are in the journal; else they are the base's
   bool content_dirty = false;
   bool attributes_dirty = false;  // metadata, or the place
