@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
   const double pread = seconds_of([&] { sum += read_plainly(paths, false); });
   const double mapped = seconds_of([&] { sum += read_plainly(paths, true); });
   const double warm = seconds_of([&] { read_all(kMiB); });
-  const double pieces = seconds_of([&] { read_all(128 * 1024); });
+  const double pieces = seconds_of([&] { read_all(uint64_t{128} << 10); });
   // 100,000 files of 100 KB, none there: the table is asked all the same.
   uint64_t held = 0;
   const double asking = seconds_of([&] {

@@ -77,7 +77,7 @@ void AppendBuffer::run() {
   }
 }
 
-// Unlocks while it sends. The log does not change under it: appending only makes it longer.
+// Unlocks while it sends; the key is the caller's own copy. The log does not change under it: appending only makes it longer.
 Result<void> AppendBuffer::send(const std::string& key,
                                 const std::shared_ptr<Log>& log,
                                 std::unique_lock<std::mutex>& lock) {
@@ -85,11 +85,10 @@ Result<void> AppendBuffer::send(const std::string& key,
   const uint64_t size_bytes = log->size_bytes;
   if (log->sent_bytes >= size_bytes) return {};
   log->sending = true;
-  const std::string name = key;
   lock.unlock();
-  const auto sent = upload_(name, {size_bytes, [log](uint64_t offset, uint64_t size) {
-                                     return log->file.read_at(offset, size);
-                                   }});
+  auto sent = upload_(key, {size_bytes, [log](uint64_t offset, uint64_t size) {
+                              return log->file.read_at(offset, size);
+                            }});
   lock.lock();
   log->sending = false;
   if (sent) {

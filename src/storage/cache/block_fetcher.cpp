@@ -84,8 +84,8 @@ BlockFetcher::~BlockFetcher() {
   watcher_.join();
 }
 
-void BlockFetcher::read(std::shared_ptr<Remote> remote,
-                        std::shared_ptr<const CachedObject> object,
+void BlockFetcher::read(const std::shared_ptr<Remote>& remote,
+                        const std::shared_ptr<const CachedObject>& object,
                         uint64_t first,
                         uint64_t blocks,
                         Urgency urgency,

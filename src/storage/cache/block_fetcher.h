@@ -50,8 +50,8 @@ class BlockFetcher {
   // Cancels what has not begun and waits for the rest.
   ~BlockFetcher();
 
-  void read(std::shared_ptr<Remote> remote,
-            std::shared_ptr<const CachedObject> object,
+  void read(const std::shared_ptr<Remote>& remote,
+            const std::shared_ptr<const CachedObject>& object,
             uint64_t first,
             uint64_t blocks,
             Urgency urgency,

@@ -184,7 +184,7 @@ BlockFiles::Read BlockFiles::read(const CachedObject& object,
 
 BlockFiles::Read BlockFiles::read_open(
     int fd, const CachedObject& object, uint64_t index, uint64_t from, uint64_t to) {
-  const Read damaged{Found::kDamaged, {}};
+  Read damaged{Found::kDamaged, {}};
   const uint64_t header_bytes = block_header_bytes(object, index);
   struct stat status {};
   if (files_.status(fd, &status) != 0) return {};

@@ -38,7 +38,7 @@ uint64_t data_bytes_of(uint64_t object_bytes, uint64_t block_bytes, uint64_t ind
   return std::min(block_bytes, object_bytes - index * block_bytes);
 }
 
-tl::unexpected<Error> damaged(std::string what) {
+tl::unexpected<Error> damaged(const std::string& what) {
   return fail(ErrorCode::kCorrupt, "cached block: " + what);
 }
 

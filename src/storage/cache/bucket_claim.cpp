@@ -98,7 +98,7 @@ struct Holder {
 class HeldClaim {
  public:
   HeldClaim(std::shared_ptr<Remote> remote,
-            Holder self,
+            const Holder& self,
             std::string etag,
             std::shared_ptr<std::atomic<bool>> lost,
             std::chrono::milliseconds renew_every)

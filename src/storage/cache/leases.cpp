@@ -17,7 +17,7 @@ constexpr size_t kMaxTextBytes = 512;
 constexpr size_t kMaxHostBytes = 256;
 constexpr std::string_view kOwnSuffix = ".lease";
 // Files of machines that cannot be asked, by the file system's own times.
-constexpr int64_t kLeftoverAge_s = 24 * 3600;
+constexpr int64_t kLeftoverAge_s = int64_t{24} * 3600;
 // Of what was watched and is of no interest any more.
 constexpr size_t kMaxSeen = 10'000;
 

@@ -22,7 +22,7 @@ namespace {
 constexpr std::string_view kPrefix = "usage-";
 constexpr std::string_view kLockSuffix = ".lock";
 constexpr int64_t kSignedLately_s = 120;
-constexpr int64_t kForgotten_s = 7 * 24 * 3600;
+constexpr int64_t kForgotten_s = int64_t{7} * 24 * 3600;
 constexpr uint64_t kMagic = 0x3130454741535541;  // "AUSAGE01"
 constexpr uint64_t kPageBytes = 4096;
 // A place for every 64 KiB that the cache may hold: for blocks of 1 MiB and as many names again many

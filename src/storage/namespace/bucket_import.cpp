@@ -19,7 +19,7 @@ namespace {
 
 constexpr int64_t kHour_ns = 3'600'000'000'000;
 // An event may come so late: SQS keeps messages for at most 14 days.
-constexpr int64_t kSequencersKept_ns = 15 * 24 * kHour_ns;
+constexpr int64_t kSequencersKept_ns = int64_t{15} * 24 * kHour_ns;
 constexpr std::chrono::milliseconds kLockInterval{20};
 
 int64_t bits_of(const ImportPolicy& policy) {

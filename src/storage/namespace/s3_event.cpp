@@ -58,7 +58,7 @@ std::string decode_form(std::string_view text) {
 }
 
 // Events leave the quotes out that ETags have everywhere else.
-std::string quoted(std::string etag) {
+std::string quoted(const std::string& etag) {
   return etag.empty() || etag.starts_with('"') ? etag : '"' + etag + '"';
 }
 

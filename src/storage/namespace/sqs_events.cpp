@@ -88,7 +88,7 @@ SqsEvents::SqsEvents(std::shared_ptr<Namespace> names,
 
 SqsEvents::~SqsEvents() = default;
 
-Result<std::string> SqsEvents::call(std::string_view action, std::string body) {
+Result<std::string> SqsEvents::call(std::string_view action, const std::string& body) {
   const auto credentials = ATOLL_TRY(credentials_->get());
   UnsignedRequest request;
   request.method = "POST";

@@ -71,7 +71,7 @@ class SqsEvents {
             HttpPerform http,
             std::shared_ptr<CredentialsProvider> credentials,
             SqsOptions options);
-  Result<std::string> call(std::string_view action, std::string body);
+  Result<std::string> call(std::string_view action, const std::string& body);
   Result<std::vector<Message>> receive_messages();
   Result<void> remove(const std::vector<Message>& done);
   // Whether the message can be deleted.
