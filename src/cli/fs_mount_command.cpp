@@ -91,7 +91,7 @@ Result<void> serve(const MountCommand& command,
     if (daemon == nullptr) return;
     if (const auto ready = daemon->ready(log_file); !ready) log.line(ready.error().to_string());
   };
-  const auto ended = fs::run_mount_session(*layer, std::move(session), stop, on_ready);
+  auto ended = fs::run_mount_session(*layer, std::move(session), stop, on_ready);
   if (!ended) log.line(ended.error().to_string());
   return ended;
 }

@@ -108,7 +108,7 @@ Result<FsTarget> find_target(const std::string& text) {
 Result<fs::ControlReply> run_request(const FsTarget& target,
                                      const fs::ControlRequest& request,
                                      const fs::MountSettings& settings,
-                                     std::stop_token stop,
+                                     const std::stop_token& stop,
                                      const std::function<void(const fs::ControlReply&)>& reply) {
   fs::ControlReply last = fs::error_reply({ErrorCode::kIo, "there was no answer", "", {}});
   const fs::OnReply keep = [&](const fs::ControlReply& message) {

@@ -34,7 +34,7 @@ Result<std::string> state_of_mount(const std::string& mount_point);
 Result<fs::ControlReply> run_request(const FsTarget& target,
                                      const fs::ControlRequest& request,
                                      const fs::MountSettings& settings,
-                                     std::stop_token stop,
+                                     const std::stop_token& stop,
                                      const std::function<void(const fs::ControlReply&)>& reply);
 
 // A name as a terminal may show it: control characters, backslashes and what is no UTF-8 as \n, \\, \xff.

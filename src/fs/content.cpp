@@ -241,7 +241,7 @@ FsResult<void> Content::set_size(uint64_t size_bytes,
   return {};
 }
 
-FsResult<void> Content::fetch_all(std::stop_token stop) {
+FsResult<void> Content::fetch_all(const std::stop_token& stop) {
   constexpr uint64_t kStepBytes = uint64_t{4} << 20;
   for (uint64_t position = 0;;) {
     if (stop.stop_requested()) return fail_fs(EINTR);

@@ -69,7 +69,7 @@ class Content {
                           const std::function<FsResult<void>(const State&)>& journal);
   void set_modified(int64_t modified_ns);
   // Fetches what is not here yet. Needs a file.
-  FsResult<void> fetch_all(std::stop_token stop);
+  FsResult<void> fetch_all(const std::stop_token& stop);
   // The base is not needed any more: all bytes are here. `force`: what is missing is zeros from now on.
   // False where bytes are missing.
   bool clear_base(bool force);

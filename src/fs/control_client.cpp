@@ -44,7 +44,7 @@ class HangUp {
 
 Result<bool> ask_daemon(const std::string& directory,
                         const ControlRequest& request,
-                        std::stop_token stop,
+                        const std::stop_token& stop,
                         const OnReply& reply) {
   const UniqueFd socket = ATOLL_TRY(connect_to(directory));
   if (!socket) return false;
@@ -67,7 +67,7 @@ Result<bool> ask_daemon(const std::string& directory,
   }
 }
 
-Result<void> wait_for_end(int64_t pid, std::stop_token stop) {
+Result<void> wait_for_end(int64_t pid, const std::stop_token& stop) {
   // Not by <sys/pidfd.h>: in glibc 2.36 it has no C linkage for C++.
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!process && errno == ESRCH) return {};

@@ -88,7 +88,7 @@ ControlReply error_reply(Error error) {
 
 void perform(FileLayer& layer,
              const ControlRequest& request,
-             std::stop_token stop,
+             const std::stop_token& stop,
              const OnReply& reply) {
   std::stop_source unheard;  // also when nobody listens any more
   const std::stop_callback forward(stop, [&] { unheard.request_stop(); });

@@ -18,7 +18,7 @@ using OnReply = std::function<bool(const ControlReply&)>;
 // daemon's own.
 void perform(FileLayer& layer,
              const ControlRequest& request,
-             std::stop_token stop,
+             const std::stop_token& stop,
              const OnReply& reply);
 
 ControlReply error_reply(Error error);

@@ -39,10 +39,10 @@ class ControlServer {
 // which is the last; an error of the channel itself is the result's.
 Result<bool> ask_daemon(const std::string& directory,
                         const ControlRequest& request,
-                        std::stop_token stop,
+                        const std::stop_token& stop,
                         const OnReply& reply);
 
 // Returns when this process has ended, or `stop` is requested.
-Result<void> wait_for_end(int64_t pid, std::stop_token stop);
+Result<void> wait_for_end(int64_t pid, const std::stop_token& stop);
 
 }  // namespace atl::fs

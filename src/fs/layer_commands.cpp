@@ -207,7 +207,7 @@ Result<Progress> Layer::preload(std::string_view path,
           first,
           n,
           storage::BlockCache::Urgency::kAhead,
-          [under_way](uint64_t, Result<storage::Blob> result) { under_way->end(result); });
+          [under_way](uint64_t, const Result<storage::Blob>& result) { under_way->end(result); });
     }
     if (under_way->failure() || stop.stop_requested()) break;
     ++progress.files;

@@ -69,7 +69,7 @@ Result<void> run_mount_session(FileLayer& layer,
       ATOLL_TRY(ControlServer::start(options.state_directory, layer, hooks_of(layer, options)));
   auto server = ATOLL_TRY(FuseServer::mount(layer, options.server));
   log(fmt::format("{} is mounted on {}", options.server.source, options.server.mount_point));
-  const auto served = server->serve(std::move(stop), std::move(on_ready));
+  auto served = server->serve(std::move(stop), std::move(on_ready));
   server.reset();
   log(fmt::format("{} is unmounted", options.server.mount_point));
   const bool exported = control->finish_unmounts();

@@ -172,7 +172,7 @@ Result<void> set_value(MountSettings& settings, std::string_view key, std::strin
 }  // namespace
 
 const std::vector<MountOption>& mount_options() {
-  static const std::vector<MountOption> kOptions = {
+  static const std::vector<MountOption> options = {
       {"ro", "", "Show the bucket, change nothing"},
       {"allow_other", "", "Let other users in, too"},
       {"uid", "N", "Owner of what carries no metadata (0)"},
@@ -188,7 +188,7 @@ const std::vector<MountOption>& mount_options() {
       {"state", "DIR", "Directory of the journal and of changed files"},
       {"log", "FILE", "Log of the daemon (atoll.log in the state directory)"},
   };
-  return kOptions;
+  return options;
 }
 
 Result<void> apply_mount_option(MountSettings& settings, std::string_view option) {
