@@ -86,7 +86,7 @@ BucketEvent make_event(std::string bucket, Told told, const json& object) {
     event.change = Change::kUnclear;
   } else {
     event.info.size_bytes = size.get<uint64_t>();
-    event.info.etag = quoted(std::move(told.etag));
+    event.info.etag = quoted(told.etag);
   }
   return made;
 }
