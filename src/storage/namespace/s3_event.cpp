@@ -58,7 +58,7 @@ std::string decode_form(std::string_view text) {
 }
 
 // Events leave the quotes out that ETags have everywhere else.
-std::string quoted(const std::string& etag) {
+std::string in_quotes(const std::string& etag) {
   return etag.empty() || etag.starts_with('"') ? etag : '"' + etag + '"';
 }
 
@@ -86,7 +86,7 @@ BucketEvent make_event(std::string bucket, Told told, const json& object) {
     event.change = Change::kUnclear;
   } else {
     event.info.size_bytes = size.get<uint64_t>();
-    event.info.etag = quoted(told.etag);
+    event.info.etag = in_quotes(told.etag);
   }
   return made;
 }
