@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -396,6 +397,8 @@ int run(std::span<char* const> words) {
 }  // namespace atl
 
 int main(int argc, char** argv) {
+  // libcurl leaves it to its caller; the server may close a connection that it was to be written to.
+  std::signal(SIGPIPE, SIG_IGN);
   curl_global_init(CURL_GLOBAL_ALL);
   try {
     return atl::run({argv + 1, static_cast<size_t>(argc - 1)});

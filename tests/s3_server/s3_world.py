@@ -29,7 +29,8 @@ def run(command, **options):
     """Runs it to its end; an error says what it printed."""
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
     if result.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{result.stdout}{result.stderr}")
+        what = " ".join(map(str, command))[:500]
+        raise SystemExit(f"{what} ended with {result.returncode}:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
     return result.stdout
 
 
