@@ -108,7 +108,8 @@ std::optional<InodeNumber> Exporter::take(std::unique_lock<std::mutex>& lock) {
     if (later_.empty()) {
       changed_.wait(lock);
     } else {
-      changed_.wait_until(lock, later_.begin()->first);
+      const auto next = later_.begin()->first;  // a copy: another thread may take the entry away
+      changed_.wait_until(lock, next);
     }
   }
 }
