@@ -56,8 +56,8 @@ int exit_code(const Error& error);
 
 // ATOLL_TRY(expression): the value of a Result, or return its error from this function.
 // ATOLL_TRY_CONTEXT adds a link to the context chain on the way out.
-// (Statement expressions: both compilers we build with have them, and the alternative is a macro
-// that declares the variable.)
+// (Statement expressions, which both compilers have. As a whole initialiser or argument: gcc does not
+// destroy what an early return leaves half made, such as an aggregate's other members.)
 #define ATOLL_TRY_CONTEXT(expression, what)                                          \
   (__extension__({                                                                   \
     auto atoll_try_result = (expression);                                            \

@@ -86,8 +86,9 @@ Result<std::string> state_directory(const storage::Bucket& bucket,
   const std::string uri = bucket.remote->uri();
   const std::string name = uri.substr(uri.find("//") + 2);
   const std::string hash = storage::sha256_hex(bucket.remote->identity() + "\n" + uri);
+  const std::string root = ATOLL_TRY(state_root());
   return fmt::format("{}/fs/{}-{}",
-                     ATOLL_TRY(state_root()),
+                     root,
                      name.substr(0, name.find('/')),
                      hash.substr(0, kNameHash_digits));
 }

@@ -299,10 +299,12 @@ Result<ImageRecord> RecordParser::image(std::string_view json) {
     return {};
   }));
   if (!file_name) file_name = name_from_url(url);
-  return ImageRecord{.id = ATOLL_TRY(require(id, "id")),
-                     .width = ATOLL_TRY(require(width, "width")),
-                     .height = ATOLL_TRY(require(height, "height")),
-                     .file_name = ATOLL_TRY(require(file_name, "file_name"))};
+  ImageRecord record;
+  record.id = ATOLL_TRY(require(id, "id"));
+  record.width = ATOLL_TRY(require(width, "width"));
+  record.height = ATOLL_TRY(require(height, "height"));
+  record.file_name = ATOLL_TRY(require(file_name, "file_name"));
+  return record;
 }
 
 Result<AnnotationRecord> RecordParser::annotation(std::string_view json) {

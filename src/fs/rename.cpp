@@ -150,7 +150,8 @@ FsResult<void> Changes::rename(Tree::Lock& lock,
     return fail_fs(EINVAL);
   }
   const auto resolve = [&](const NodePtr& parent, std::string_view at) -> FsResult<Moving> {
-    Moving moving{parent, nullptr, ATOLL_TRY(tree_.child(lock, parent, at)), {}};
+    auto entry = ATOLL_TRY(tree_.child(lock, parent, at));
+    Moving moving{parent, nullptr, std::move(entry), {}};
     moving.path = join(NodeTable::path_of(*parent), at);
     moving.node = ATOLL_TRY(tree_.adopt(parent, moving.entry));
     return moving;

@@ -53,8 +53,9 @@ FsResult<void> Tree::replay() {
 FsResult<void> Tree::replay_content(const Row& row) {
   const auto file = files().open(row.inode);
   if (!file && file.error().error_number == ENOENT) {
+    const std::string path = ATOLL_TRY(path_of(row));
     log(fmt::format("{}: its local content is gone from {}: somebody has removed it there",
-                    ATOLL_TRY(path_of(row)),
+                    path,
                     files().directory()));
     return {};
   }
@@ -92,7 +93,8 @@ FsResult<NodePtr> Tree::node_of_row(InodeNumber inode) {
   if (auto node = nodes_.find(inode)) return node;
   const auto row = ATOLL_TRY(journal_->row(inode));
   if (!row) return fail_fs(EIO, fmt::format("journal: no row {}", inode));
-  return adopt(ATOLL_TRY(node_of_row(row->parent)), Entry{*row, true});
+  const NodePtr parent = ATOLL_TRY(node_of_row(row->parent));
+  return adopt(parent, Entry{*row, true});
 }
 
 FsResult<uint64_t> Tree::release_kept(InodeNumber inode) {

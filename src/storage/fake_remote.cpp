@@ -104,7 +104,7 @@ ObjectInfo FakeRemote::store(std::string_view key, std::string content, Metadata
   return info;
 }
 
-Result<void> FakeRemote::enter(std::string call) {
+Result<void> FakeRemote::enter(const std::string& call) {
   Fault fault;
   {
     const std::lock_guard lock(mutex_);

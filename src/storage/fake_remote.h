@@ -79,7 +79,7 @@ class FakeRemote : public Remote {
 
   void serve();
   Result<RangeBytes> answer(const RangeRequest& request);
-  Result<void> enter(std::string call);
+  Result<void> enter(const std::string& call);
   static ObjectInfo info_of(std::string_view key, const Object& object);
   ObjectInfo store(std::string_view key, std::string content, Metadata metadata);  // mutex_ held
 

@@ -119,7 +119,7 @@ class SharedBlockCache : public BlockCache {
                   OnBlock done) override {
     auto object = std::make_shared<const CachedObject>(object_of(remote->identity(), version));
     const uint64_t there = object->blocks() - std::min(object->blocks(), first_block);
-    fetcher_.read(std::move(remote), object, first_block, std::min(blocks, there), urgency, done);
+    fetcher_.read(remote, object, first_block, std::min(blocks, there), urgency, done);
     for (uint64_t i = there; i < blocks; ++i) {
       done(first_block + i,
            fail(ErrorCode::kInvalidInput,

@@ -216,8 +216,8 @@ Result<ListPage> S3Remote::list_page(std::string_view prefix,
 Result<ObjectInfo> S3Remote::upload(std::string_view key,
                                     const UploadSource& source,
                                     const UploadOptions& options) {
-  ObjectInfo info =
-      ATOLL_TRY(put_object(*client_, transfer_, ATOLL_TRY(whole(key)), source, options));
+  const std::string target = ATOLL_TRY(whole(key));
+  ObjectInfo info = ATOLL_TRY(put_object(*client_, transfer_, target, source, options));
   info.key = key;
   return info;
 }
@@ -226,12 +226,10 @@ Result<ObjectInfo> S3Remote::copy(std::string_view from,
                                   std::string_view to,
                                   const Metadata& metadata,
                                   std::string_view if_match) {
-  ObjectInfo info = ATOLL_TRY(copy_object(*client_,
-                                          transfer_,
-                                          ATOLL_TRY(whole(from)),
-                                          ATOLL_TRY(whole(to)),
-                                          metadata,
-                                          std::string(if_match)));
+  const std::string source = ATOLL_TRY(whole(from));
+  const std::string target = ATOLL_TRY(whole(to));
+  ObjectInfo info = ATOLL_TRY(
+      copy_object(*client_, transfer_, source, target, metadata, std::string(if_match)));
   info.key = to;
   return info;
 }
