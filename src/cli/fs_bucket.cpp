@@ -87,10 +87,8 @@ Result<std::string> state_directory(const storage::Bucket& bucket,
   const std::string name = uri.substr(uri.find("//") + 2);
   const std::string hash = storage::sha256_hex(bucket.remote->identity() + "\n" + uri);
   const std::string root = ATOLL_TRY(state_root());
-  return fmt::format("{}/fs/{}-{}",
-                     root,
-                     name.substr(0, name.find('/')),
-                     hash.substr(0, kNameHash_digits));
+  return fmt::format(
+      "{}/fs/{}-{}", root, name.substr(0, name.find('/')), hash.substr(0, kNameHash_digits));
 }
 
 Result<void> make_private_directory(const std::string& directory) {

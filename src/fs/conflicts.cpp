@@ -33,6 +33,14 @@ std::string conflict_name(std::string name, std::string_view host, int number) {
 
 }  // namespace
 
+// Whether the row is where it was when its export began. Otherwise what the bucket has there is no business of the
+// row's any more: whoever unlinked or moved it, or a directory above it, has left the order to remove it.
+FsResult<bool> Exporter::is_still_there(const Job& job) {
+  const auto lock = tree_.lock();
+  const auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  return row && ATOLL_TRY(tree_.path_of(*row)) == job.path;
+}
+
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   const auto object = remote_.stat(job.key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
@@ -46,8 +54,9 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
       return false;
     }
   }
+  if (!ATOLL_TRY(is_still_there(job))) return true;
   if ((object ? object->info.etag : std::string()) == job.row.known_etag) {
-    return settle_lost_base(job);
+    return settle_lost_base(job, error);
   }
   // An earlier change of ours whose answer never came is no conflict: this one replaces it.
   // Nor is a removal of ours that had its effect before it was taken back.
@@ -80,7 +89,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   }
   const auto lock = tree_.lock();
   auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || row->parent != job.row.parent || row->name != job.row.name) return true;
+  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return true;
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   row->known_etag = object ? object->info.etag : std::string();
   if (!job.sends_content() && own_base) {
@@ -105,9 +114,13 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
 }
 
 // The place is as we know it, but the object that the bytes come from is another one by now, or gone.
-FsResult<bool> Exporter::settle_lost_base(Job& job) {
+FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   if (job.row.base.key.empty()) {
-    return fail_fs(EIO, job.path + ": the bucket refuses to replace the version that it has");
+    return fail_fs(EIO,
+                   fmt::format("{}: the bucket refuses to replace the version {} that it has: {}",
+                               job.path,
+                               job.row.known_etag,
+                               error.to_string()));
   }
   if (job.sends_content()) {
     job.guard.reset();
@@ -178,7 +191,7 @@ FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
     ATOLL_TRY(fs_result(tree_.names().forget(job.key)));
   }
   auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row) return {};
+  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return {};
   log(fmt::format("conflict: the local change of {} is dropped", job.path));
   if (row->kind != Kind::kDirectory) return tree_.drop(*row);
   // What lies in a directory stays.
@@ -203,7 +216,7 @@ FsResult<void> Exporter::move_aside(Job& job) {
   ATOLL_TRY(detach(job.row.inode));
   auto lock = tree_.lock();
   auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || row->parent != job.row.parent || row->name != job.row.name) return {};
+  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return {};
   {
     // It leaves nothing behind at the old place: what is there is not ours.
     auto edit = ATOLL_TRY(Edit::begin(tree_));

@@ -40,9 +40,10 @@ FsResult<void> Edit::touch(Row directory) {
 }
 
 FsResult<void> Edit::leave(Row& row, std::string_view path) {
-  // An export that was cut off may have left an object there that the journal does not know of.
+  // An export that was cut off may have left an object there that the journal does not know of: one of this
+  // row, or of an earlier one, whose removal was taken back.
   const auto& was_tried = tree_->listener().was_tried;
-  const bool unknown = row.dirty() && was_tried && was_tried(row.inode);
+  const bool unknown = row.maybe_gone || (row.dirty() && was_tried && was_tried(row.inode));
   if (row.known_etag.empty() && !unknown) return {};
   ATOLL_TRY(tree_->journal().add_removal(key_of(row.kind, path), row.known_etag));
   row.known_etag.clear();

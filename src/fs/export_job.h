@@ -39,6 +39,7 @@ struct Exporter::Job {
   Row row;           // as it was when the export began
   std::string path;  // then
   std::string key;
+  std::unique_ptr<KeyClaim> claim;  // of the key
   bool insist = false;
   Xattrs xattrs;  // where row.xattrs_here
   std::shared_ptr<Content> content;

@@ -53,6 +53,9 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
       ATOLL_TRY(free_key(job, above));
       continue;
     }
+    // Before the lock is let go of: whoever unlinks the file now waits with its removal for this export.
+    job.claim = std::make_unique<KeyClaim>(mutex_, busy_keys_, job.key);
+    if (!job.claim->held()) return false;
     if (job.row.xattrs_here) job.xattrs = ATOLL_TRY(tree_.journal().xattrs(job.row.inode));
     if (job.row.kind == Kind::kFile) {
       const auto holder = node ? node : std::make_shared<Node>();
@@ -238,8 +241,6 @@ FsResult<Exporter::Outcome> Exporter::export_row(InodeNumber inode,
     if (!*prepared) {
       return job.row.dirty() ? Outcome::kBusy : Outcome::kDone;
     }
-    const KeyClaim claim(mutex_, busy_keys_, job.key);
-    if (!claim.held()) return Outcome::kBusy;
     auto info = send(job);
     if (info) {
       ATOLL_TRY(finish(job, *info));
@@ -247,11 +248,15 @@ FsResult<Exporter::Outcome> Exporter::export_row(InodeNumber inode,
       return Outcome::kDone;
     }
     const Error& error = info.error();
+    const bool conflict = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
+    if (!conflict && error.code != ErrorCode::kPermission) {
+      const std::lock_guard lock(mutex_);
+      unanswered_[job.key] = Clock::now();
+    }
     // A writer came: the file is exported when it has been closed.
     if (error.code == ErrorCode::kCancelled && job.guard && job.guard->stop().stop_requested()) {
       return Outcome::kBusy;
     }
-    const bool conflict = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
     if (!conflict || tries == kMaxTries) {
       return fail_fs(to_fs_error(error).error_number,
                      fmt::format("{}: {}", job.path, error.to_string()));
@@ -264,6 +269,7 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   auto lock = tree_.lock();
   {
     const std::lock_guard counts_lock(mutex_);
+    unanswered_.erase(job.key);
     ++counts_.exported_files;
     if (job.sends_content()) counts_.exported_bytes += info.size_bytes;
   }
@@ -317,7 +323,9 @@ FsResult<void> Exporter::finish_elsewhere(const Job& job, const ObjectInfo& info
     const std::string directory = slash == std::string::npos ? "" : job.path.substr(0, slash);
     const std::string name = job.path.substr(slash + 1);  // npos + 1 is 0
     const auto parent = ATOLL_TRY(tree_.row_at(directory));
-    if (!there && parent) ATOLL_TRY(edit.hide(parent->inode, name, job.path));
+    if (!there && parent && parent->kind == Kind::kDirectory) {
+      ATOLL_TRY(edit.hide(parent->inode, name, job.path));
+    }
   }
   // The row that went away had no object of its own yet; its base was the one just replaced.
   if (auto row = ATOLL_TRY(tree_.journal().row(job.row.inode))) {

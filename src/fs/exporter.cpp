@@ -44,6 +44,12 @@ void Exporter::start() {
     note_removals();
   }
   if (options_.read_only) return;
+  if (const auto removals = removals_below("")) {
+    const std::lock_guard lock(mutex_);
+    for (const Removal& removal : *removals) {
+      if (removal.etag.empty()) unanswered_[removal.key] = Clock::now();  // of the process before
+    }
+  }
   for (int i = 0; i < std::max(1, options_.export_workers); ++i) {
     threads_.emplace_back([this] { work(); });
   }
@@ -231,10 +237,9 @@ Result<Progress> Exporter::export_below(std::string_view path,
   });
   if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the export was stopped");
   if (failure) return tl::unexpected(to_error(*failure, "exporting"));
-  std::string after;
-  FsResult<bool> more = true;
-  while (more && *more && !stop.stop_requested()) more = remove_some(path, after);
-  if (!more) return tl::unexpected(to_error(more.error(), "removing objects"));
+  const auto removed = remove_below(path, stop);
+  if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the export was stopped");
+  if (!removed) return tl::unexpected(to_error(removed.error(), "removing objects"));
   return progress;
 }
 

@@ -85,13 +85,18 @@ class Exporter {
 
   // ---- conflicts.cpp. True: try again.
   FsResult<bool> settle_conflict(Job& job, const Error& error);
-  FsResult<bool> settle_lost_base(Job& job);
+  FsResult<bool> is_still_there(const Job& job);
+  FsResult<bool> settle_lost_base(Job& job, const Error& error);
   FsResult<void> give_way(Job& job, const storage::RemoteObject* object);
   FsResult<void> move_aside(Job& job);
 
   // ---- removals.cpp
+  // Until nothing below the path is to go any more.
+  FsResult<void> remove_below(std::string_view path, const std::stop_token& stop);
+  FsResult<std::vector<Removal>> removals_below(std::string_view path);
   // Whether there was anything to do; what cannot go yet is left out.
   FsResult<bool> remove_some(std::string_view prefix, std::string& after);
+  void leave_late_writes(std::vector<Removal>& removals);
   FsResult<std::vector<Removal>> removable(std::vector<Removal> removals);
   Result<std::vector<Removal>> unchanged(const std::vector<Removal>& removals);
   FsResult<void> finish_removals(const std::vector<Removal>& all, const std::vector<Removal>& gone);
@@ -110,6 +115,8 @@ class Exporter {
   std::multimap<Clock::time_point, InodeNumber> later_;
   std::map<InodeNumber, int> failures_;
   std::set<std::string, std::less<>> busy_keys_;  // being written or removed
+  // When the last write of the key was sent that had no answer.
+  std::map<std::string, Clock::time_point, std::less<>> unanswered_;
   std::set<InodeNumber> tried_;  // dirty rows whose export began, perhaps in an earlier process
   bool removals_wanted_ = false;
   LayerCounts counts_;

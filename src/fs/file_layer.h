@@ -111,6 +111,8 @@ struct FileLayerOptions {
   uint64_t max_read_ahead_bytes = uint64_t{128} << 20;  // of all handles together
   PosixMetadata posix_metadata = PosixMetadata::kAuto;
   int export_workers = 8;
+  // A write whose answer never came may still take effect so much later; a removal waits for it.
+  std::chrono::milliseconds late_write{5'000};
   // Local contents that the bucket has, too, are kept up to so many bytes, the newest ones.
   uint64_t keep_exported_bytes = uint64_t{10} << 30;
   // A line for the log: conflicts, exports that are tried again, damage. From any thread; may be null.

@@ -19,6 +19,7 @@ Machine::Machine(std::shared_ptr<storage::FakeRemote> remote) : remote_(std::mov
   options.directory = (directory_ / "state").string();
   options.import_interval = std::chrono::seconds(0);
   options.export_workers = 2;
+  options.late_write = std::chrono::milliseconds(0);
   options.log = [this](std::string_view line) {
     const std::lock_guard lock(log_mutex_);
     log_.emplace_back(line);

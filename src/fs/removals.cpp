@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 
 #include "fs/export_job.h"
 #include "fs/posix_metadata.h"
@@ -30,6 +31,18 @@ bool is_below(std::string_view key, std::string_view prefix) {
 }
 
 }  // namespace
+
+// An object that is not there yet must not come when its removal is forgotten.
+void Exporter::leave_late_writes(std::vector<Removal>& removals) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(removals, [&](const Removal& removal) {
+    const auto at = unanswered_.find(removal.key);
+    if (at == unanswered_.end()) return false;
+    if (Clock::now() - at->second < options_.late_write) return true;
+    unanswered_.erase(at);
+    return false;
+  });
+}
 
 FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals) {
   std::vector<std::shared_ptr<Content>> orphans;
@@ -161,6 +174,17 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
     claims.push_back(std::make_unique<KeyClaim>(mutex_, busy_keys_, removal.key));
     return !claims.back()->held();
   });
+  // What was taken back before the key was ours may be another object by now.
+  {
+    const auto lock = tree_.lock();
+    std::vector<Removal> still;
+    for (Removal& removal : removals) {
+      const auto now = ATOLL_TRY(tree_.journal().removal(removal.key));
+      if (now && *now == removal.etag) still.push_back(std::move(removal));
+    }
+    removals = std::move(still);
+  }
+  leave_late_writes(removals);
   removals = ATOLL_TRY(removable(std::move(removals)));
   if (removals.empty()) return true;
   const auto same = ATOLL_TRY(fs_result(unchanged(removals)));
@@ -172,6 +196,45 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
   }
   ATOLL_TRY(finish_removals(removals, same));
   return true;
+}
+
+FsResult<std::vector<Removal>> Exporter::removals_below(std::string_view path) {
+  std::vector<Removal> below;
+  for (std::string after;;) {
+    const auto lock = tree_.lock();
+    auto removals = ATOLL_TRY(tree_.journal().removals(after, kBatchKeys));
+    if (removals.empty()) return below;
+    after = removals.back().key;
+    std::erase_if(removals, [&](const Removal& removal) { return !is_below(removal.key, path); });
+    below.insert(below.end(), removals.begin(), removals.end());
+  }
+}
+
+FsResult<void> Exporter::remove_below(std::string_view path, const std::stop_token& stop) {
+  constexpr int kTries = 100;  // in which nothing gets less
+  constexpr std::chrono::milliseconds kPause{100};
+  size_t least = std::numeric_limits<size_t>::max();
+  for (int tries = 0; tries < kTries && !stop.stop_requested(); ++tries) {
+    std::string after;
+    while (!stop.stop_requested() && ATOLL_TRY(remove_some(path, after))) {
+    }
+    const auto left = ATOLL_TRY(removals_below(path));
+    if (left.empty()) return {};
+    if (left.size() < least) tries = 0;
+    least = std::min(least, left.size());
+    // A file that was moved away from there, perhaps to a place that is not below the path, still reads from it.
+    for (const Removal& removal : left) {
+      std::vector<InodeNumber> based;
+      {
+        const auto lock = tree_.lock();
+        based = ATOLL_TRY(tree_.journal().rows_based_on(removal.key));
+      }
+      for (const InodeNumber inode : based) ATOLL_TRY(export_file(inode));
+    }
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kPause);
+  }
+  return fail_fs(EBUSY, fmt::format("{} objects cannot go yet", least));
 }
 
 }  // namespace atl::fs

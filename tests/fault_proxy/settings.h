@@ -22,7 +22,7 @@ enum class Fault {
   kTruncate,     // the connection is closed in an orderly way within the body
   kStall,        // nothing for stall_ms within the body, then the rest
   kTrickle,      // the body comes at trickle_bytes_per_s
-  kWrongEtag,    // the ETag header is another one
+  kWrongEtag,    // the ETag header of the answer to a GET is another one
 };
 inline constexpr size_t kFaults = 10;
 std::string_view fault_name(Fault fault);

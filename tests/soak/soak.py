@@ -160,6 +160,7 @@ class Soak:
         ]
         until = time.monotonic() + self.options.seconds
         while time.monotonic() < until and not self.gate.ending:
+            self.keys.renew()
             self.pause(self.random.uniform(1, 6))
             event = self.random.choices(*zip(*events))[0]
             event()
@@ -174,9 +175,12 @@ class Soak:
                 raise WrongAnswer("HANG: a worker does not come back")
         if self.failures:
             return
+        self.keys.renew()
         self.fs("export", self.mount.path)
         for tree in self.trees:
+            self.keys.renew()
             tree.check_everything()
+        self.keys.renew()
         self.mount.__exit__()
         self.check_bucket()
 

@@ -68,6 +68,16 @@ class Tree:
                     entries[moved] = entries.pop(entry)
 
 
+def write_all(file, piece, offset=None):
+    """At the offset, or where the file is. A write that fills the disk is short; the next one says why."""
+    while piece:
+        written = os.write(file, piece) if offset is None else os.pwrite(file, piece, offset)
+        if written == 0:
+            raise WrongAnswer("a write of no byte")
+        piece = piece[written:]
+        offset = None if offset is None else offset + written
+
+
 class TreeWorker:
     """`gate` is what stops and explains: gate.wait() returns when the mount is there, gate.expects(errno) says whether
     this error may happen now."""
@@ -205,13 +215,11 @@ class TreeWorker:
         piece = content(self.random.random(), self.random.choice([1, 5000, 200_000]))
         file = os.open(self.path(path), os.O_RDWR)
         try:
-            written = os.pwrite(file, piece, offset)
+            write_all(file, piece, offset)
             # What has been written is there before it is closed.
             self.expect(os.pread(file, len(piece), offset), piece, f"{path} at {offset}, open for writing")
         finally:
             os.close(file)
-        if written != len(piece):
-            raise WrongAnswer(f"{written} of {len(piece)} bytes written to {path}")
         data[offset : offset + len(piece)] = piece
 
     def append(self):
@@ -222,7 +230,7 @@ class TreeWorker:
         piece = content(self.random.random(), self.random.choice([1, 3000, 100_000]))
         file = os.open(self.path(path), os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(file, piece)
+            write_all(file, piece)
         finally:
             os.close(file)
         self.tree.files[path] += piece

@@ -228,8 +228,8 @@ Result<ObjectInfo> S3Remote::copy(std::string_view from,
                                   std::string_view if_match) {
   const std::string source = ATOLL_TRY(whole(from));
   const std::string target = ATOLL_TRY(whole(to));
-  ObjectInfo info = ATOLL_TRY(
-      copy_object(*client_, transfer_, source, target, metadata, std::string(if_match)));
+  ObjectInfo info =
+      ATOLL_TRY(copy_object(*client_, transfer_, source, target, metadata, std::string(if_match)));
   info.key = to;
   return info;
 }

@@ -60,11 +60,12 @@ ObjectInfo new_object(const S3Client& client,
 Result<ObjectInfo> find_our_own(S3Client& client,
                                 const std::string& key,
                                 const Blob& body,
+                                const Metadata& metadata,
                                 Error error) {
   const auto digest = md5(body.bytes());
   const auto there = head_object(client, key);
   if (digest && there && there->object.info.size_bytes == body.size() &&
-      unquoted(there->object.info.etag) == to_hex(*digest)) {
+      unquoted(there->object.info.etag) == to_hex(*digest) && there->object.metadata == metadata) {
     return there->object.info;
   }
   return tl::unexpected(std::move(error));
@@ -81,11 +82,16 @@ S3Client::Answer put_once(S3Client& client, S3Request request, const UploadOptio
   }
   S3Client::Answer answer = client.perform(std::move(request), options.stop);
   const bool is_conflict = !answer.response && answer.response.error().code == ErrorCode::kConflict;
-  if (!has_condition || !is_conflict || answer.tries > 1) return answer;
+  if (!has_condition || !is_conflict) return answer;
   // radosgw 16 compares the ETag of a PUT, quotes and all, with one that has none.
   const auto there = head_object(client, without_quotes.key, {}, options.stop);
+  if (!there && there.error().code != ErrorCode::kNotFound) {
+    answer.response = tl::unexpected(there.error());  // not known to be a conflict
+  }
   if (!there || there->object.info.etag != options.if_match) return answer;
-  return client.perform(std::move(without_quotes), options.stop);
+  S3Client::Answer second = client.perform(std::move(without_quotes), options.stop);
+  second.tries += answer.tries;
+  return second;
 }
 
 Result<ObjectInfo> put_at_once(S3Client& client,
@@ -104,7 +110,7 @@ Result<ObjectInfo> put_at_once(S3Client& client,
   if (!response) {
     Error error = std::move(response).error();
     if (error.code == ErrorCode::kConflict && tries > 1) {
-      return find_our_own(client, key, body, std::move(error));
+      return find_our_own(client, key, body, options.metadata, std::move(error));
     }
     return tl::unexpected(std::move(error));
   }

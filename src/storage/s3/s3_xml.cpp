@@ -182,8 +182,13 @@ Result<std::string> parse_upload_id(std::string_view xml) {
 
 Result<NewObjectBody> parse_new_object(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = ATOLL_TRY(parse(
-      document, xml, {"CompleteMultipartUploadResult", "CopyObjectResult", "CopyPartResult"}));
+  // moto calls the first one CompleteMultipartUploadResponse.
+  const pugi::xml_node root = ATOLL_TRY(parse(document,
+                                              xml,
+                                              {"CompleteMultipartUploadResult",
+                                               "CompleteMultipartUploadResponse",
+                                               "CopyObjectResult",
+                                               "CopyPartResult"}));
   return NewObjectBody{quoted_etag(text(root, "ETag")), parse_iso_date(text(root, "LastModified"))};
 }
 
