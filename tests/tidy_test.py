@@ -45,6 +45,12 @@ class Stamp(unittest.TestCase):
         self.assertEqual(len(tidy.closure(self.root / "src/base/other.h", self.root / "src")), 1)
 
 
+class Flags(unittest.TestCase):
+    def test_they_say_how_a_file_is_read(self):
+        command = "/usr/bin/c++ -DA=1 -I/src -O3 -Wall -std=c++20 -o a.o -c /src/a.cpp"
+        self.assertEqual(tidy.compile_flags(command), ["-DA=1", "-I/src", "-O3", "-std=c++20"])
+
+
 class Analyzer(unittest.TestCase):
     def test_neither_tests_nor_the_command_line_nor_torch_rooms_are_analyzed(self):
         torch = "g++ -idirafter .venv/lib/python3.11/site-packages/torch/include -c"
