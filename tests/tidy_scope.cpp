@@ -40,6 +40,7 @@ class Module : public clang::tidy::ClangTidyModule {
   }
 };
 
-const clang::tidy::ClangTidyModuleRegistry::Add<Module> kModule("atoll", "what the other checks look at");
+const clang::tidy::ClangTidyModuleRegistry::Add<Module> kModule("atoll",
+                                                                "what the other checks look at");
 
 }  // namespace
