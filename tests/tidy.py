@@ -87,7 +87,7 @@ class Tool:
         flags = ["-std=c++17", "-shared", "-fPIC", "-fno-rtti", "-O1", "-isystem", str(llvm / "include")]
         self.scope = make(build / "tidy/scope.so", [scope, llvm / "bin/clang-tidy"], ["g++", *flags, str(scope)])
         self.torch = None
-        torch = next((command for _, command in sorted(commands.items()) if TORCH in command), None)
+        torch = next((command for _, command in sorted(commands.items()) if reads_header(command)), None)
         if torch:
             header = HERE / "tidy_torch.h"
             command = [str(llvm / "bin/clang++"), "-x", "c++-header", *compile_flags(torch), "-w", str(header)]
@@ -107,9 +107,14 @@ class Tool:
         # The compile commands are gcc's, pragmas included.
         command = ["clang-tidy", "-load", str(self.scope), "-p", str(self.build), "--quiet"]
         command += [f"--checks={checks}", "--extra-arg=-Wno-unknown-pragmas"]
-        if TORCH in compile_command:
+        if reads_header(compile_command):
             command += ["--extra-arg=-include-pch", f"--extra-arg={self.torch}"]
         return [*command, str(path)]
+
+
+def reads_header(compile_command):
+    """Whether LibTorch's precompiled header fits: the few files of programs are compiled with -fPIE instead."""
+    return TORCH in compile_command and "-fPIC" in compile_command.split()
 
 
 def compile_flags(compile_command):

@@ -65,8 +65,8 @@ Result<TensorFile> parse_safetensors(const storage::Blob& bytes, std::string_vie
 }
 
 Result<TensorFile> read_safetensors(storage::ObjectStore& store, std::string_view key) {
-  auto file = ATOLL_TRY(store.get(key));
-  return parse_safetensors(std::move(file), fmt::format("{}/{}", store.uri(), key));
+  const auto file = ATOLL_TRY(store.get(key));
+  return parse_safetensors(file, fmt::format("{}/{}", store.uri(), key));
 }
 
 Result<void> write_safetensors(storage::ObjectStore& store,

@@ -84,16 +84,8 @@ Result<void> BucketNames::list_once(std::string_view prefix, const std::string& 
   return result;
 }
 
-// One request; a second one only where the first had to begin so far before `first` that it did not
-// get there (just_before).
 Result<void> BucketNames::list_and_apply(std::string_view prefix, const std::string& first) {
-  std::string from = first;
-  do {
-    auto page = ATOLL_TRY(list_from(*remote_, prefix, from, now_ns()));
-    from = page.past;
-    ATOLL_TRY(finish(apply_later(std::move(page))));
-  } while (from <= first);
-  return {};
+  return finish(apply_later(ATOLL_TRY(list_from(*remote_, prefix, first, now_ns()))));
 }
 
 BucketNames::Applying BucketNames::apply_later(ListedPage page) {

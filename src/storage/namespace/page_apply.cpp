@@ -122,27 +122,13 @@ Result<void> SliceApply::run(AppliedPage& applied) {
   return {};
 }
 
-}  // namespace
-
-Result<Difference> compare(NamesConnection& c, const EntryRow& row, const ObjectInfo& info) {
-  if (row.etag != info.etag || row.size_bytes != info.size_bytes) return Difference{true, false};
-  const int64_t modified = to_ns(info.modified);
-  if (whole_seconds(row.modified_ns) == whole_seconds(modified)) return Difference{};
-  // The same content, written again: the metadata may be others. Unless the time was only guessed.
-  auto rows = c.find_heard.run(std::string_view(info.key));
-  const bool guessed = ATOLL_TRY(rows.next()) && rows.integer(2) != 0 &&
-                       std::abs(row.modified_ns - modified) <= kClockSlack;
-  return Difference{!guessed, guessed};
-}
-
-Result<ListedPage> list_from(Remote& remote,
-                             std::string_view prefix,
-                             std::string_view first,
-                             int64_t now_ns) {
+// One page of what lies behind the key `after`; empty: from the prefix on.
+Result<ListedPage> list_after(Remote& remote,
+                              std::string_view prefix,
+                              const std::string& after,
+                              int64_t now_ns) {
   ListedPage page;
   page.asked_ns = now_ns;
-  std::string after = first <= prefix ? std::string() : just_before(first);
-  if (after < prefix) after.clear();
   auto listed = ATOLL_TRY(remote.list_page(prefix, {}, after));
   page.first = after.empty() ? std::string(prefix) : key_after(after);
   page.objects = std::move(listed.objects);
@@ -166,6 +152,33 @@ Result<ListedPage> list_from(Remote& remote,
     page.past = key_after(last);
   }
   return page;
+}
+
+}  // namespace
+
+Result<Difference> compare(NamesConnection& c, const EntryRow& row, const ObjectInfo& info) {
+  if (row.etag != info.etag || row.size_bytes != info.size_bytes) return Difference{true, false};
+  const int64_t modified = to_ns(info.modified);
+  if (whole_seconds(row.modified_ns) == whole_seconds(modified)) return Difference{};
+  // The same content, written again: the metadata may be others. Unless the time was only guessed.
+  auto rows = c.find_heard.run(std::string_view(info.key));
+  const bool guessed = ATOLL_TRY(rows.next()) && rows.integer(2) != 0 &&
+                       std::abs(row.modified_ns - modified) <= kClockSlack;
+  return Difference{!guessed, guessed};
+}
+
+Result<ListedPage> list_from(Remote& remote,
+                             std::string_view prefix,
+                             std::string_view first,
+                             int64_t now_ns) {
+  std::string after = first <= prefix ? std::string() : just_before(first);
+  if (after < prefix) after.clear();
+  for (;;) {
+    auto page = ATOLL_TRY(list_after(remote, prefix, after, now_ns));
+    if (page.past > first || page.objects.empty()) return page;
+    // Between the two lie keys whose bytes are no text, a whole page of them.
+    after = page.objects.back().key;
+  }
 }
 
 Result<AppliedPage> apply_page(NamesConnection& c,

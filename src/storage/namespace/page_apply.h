@@ -25,8 +25,9 @@ struct ListedPage {
   int64_t asked_ns = 0;  // before the request went out
 };
 
-// One LIST from `first` on, within `prefix`. `now_ns` is the time. kIo where the answer is not in byte
-// order or does not go forward: what is built on it would be wrong.
+// One LIST from `first` on, within `prefix`; more only where keys that no LIST can begin behind fill a page before it.
+// So the page reaches past `first`. `now_ns` is the time. kIo where the answer is not in byte order or does not go
+// forward: what is built on it would be wrong.
 Result<ListedPage> list_from(Remote& remote,
                              std::string_view prefix,
                              std::string_view first,
