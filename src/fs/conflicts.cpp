@@ -132,6 +132,12 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     return tl::unexpected(to_fs_error(source.error()));
   }
   {
+    // Another export may have given it bytes of its own, to be free to replace the object.
+    const auto lock = tree_.lock();
+    const auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+    if (!row || row->base != job.row.base) return true;
+  }
+  {
     const std::lock_guard lock(mutex_);
     ++counts_.conflicts;
   }
