@@ -72,6 +72,12 @@ void Content::set_modified(int64_t modified_ns) {
   state_.modified_ns = modified_ns;
 }
 
+// Whether bytes could not be had because an export of our own has put them under another key or ETag meanwhile.
+bool Content::has_moved(const Base& base, const FsError& error) const {
+  if (error.error_number != ESTALE && error.error_number != ENOENT) return false;
+  return state().base != base;
+}
+
 FsResult<FileBytes> Content::read(uint64_t offset, uint64_t size_bytes, ReadAhead* ahead) {
   for (int tries = 0;; ++tries) {
     State state;
@@ -92,9 +98,8 @@ FsResult<FileBytes> Content::read(uint64_t offset, uint64_t size_bytes, ReadAhea
       pieces = state.present.pieces({range.begin, std::min(range.end, limit)});
     if (range.end > limit) pieces.push_back({{std::max(range.begin, limit), range.end}, true});
     auto bytes = read_pieces(pieces, range, state.base, file, ahead);
-    if (bytes || bytes.error().error_number != ESTALE || tries > 0) return bytes;
-    // An export of our own may have put the same bytes under another ETag meanwhile.
-    if (this->state().base == state.base) return bytes;
+    constexpr int kMaxTries = 8;
+    if (bytes || tries == kMaxTries || !has_moved(state.base, bytes.error())) return bytes;
   }
 }
 
@@ -260,7 +265,9 @@ FsResult<void> Content::fetch_all(const std::stop_token& stop) {
     }
     if (!missing) return {};
     missing->end = std::min(missing->end, missing->begin + kStepBytes);
-    const Blob bytes = ATOLL_TRY(read_base(base, *missing, nullptr));
+    const auto fetched = read_base(base, *missing, nullptr);
+    if (!fetched && has_moved(base, fetched.error())) continue;
+    const Blob bytes = ATOLL_TRY(fetched);
     const std::lock_guard lock(mutex_);
     // Somebody may have written or cut there meanwhile.
     const uint64_t end = std::min(missing->end, state_.base.limit);

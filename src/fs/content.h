@@ -94,6 +94,7 @@ class Content {
                                   const LocalFile& file,
                                   ReadAhead* ahead);
   FsResult<storage::Blob> read_base(const Base& base, Range range, ReadAhead* ahead);
+  bool has_moved(const Base& base, const FsError& error) const;
 
   std::shared_ptr<const Shared> shared_;
   mutable std::mutex mutex_;

@@ -115,6 +115,14 @@ TEST_F(LayerOvertakenTest, a_removal_waits_for_a_write_whose_answer_never_came) 
   EXPECT_GE(*looked_for - *sent, machine_.options.late_write);
 }
 
+TEST_F(LayerOvertakenTest, a_read_goes_on_where_its_bytes_have_been_moved_to) {
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  at_first("read a", [&] { machine_.settle(); });
+  EXPECT_EQ(machine_.read("z"), "alpha");
+  EXPECT_TRUE(acted_);
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
 TEST_F(LayerOvertakenTest, an_export_of_a_directory_waits_for_what_was_moved_out_of_it) {
   ASSERT_EQ(machine_.rename("d/b", "z"), 0);
   const auto exported = machine_.layer().export_now("d", {}, nullptr);

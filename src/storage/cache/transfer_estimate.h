@@ -26,8 +26,7 @@ class TransferEstimate {
   uint64_t window_bytes() const;
 
   static constexpr std::chrono::microseconds kFromDisk{500};
-  // Also near by, a GET has its price: with a window of 2 MiB, thus GETs of 1 MiB, a file came half as fast.
-  static constexpr uint64_t kLeastWindowBytes = uint64_t{16} << 20;
+  static constexpr uint64_t kLeastWindowBytes = uint64_t{2} << 20;
   static constexpr uint64_t kFirstWindowBytes = uint64_t{8} << 20;
   static constexpr uint64_t kMostWindowBytes = uint64_t{128} << 20;
 
