@@ -4,8 +4,8 @@ A file's stamp is a hash of clang-tidy's version and configuration, the file's c
 file with every header of ours that it includes, directly or not. System packages and LibTorch are
 pinned by ./run, so their headers do not count.
 
-Two things make it four times as fast: a plug-in that keeps the checks out of other people's headers, and a
-precompiled header of LibTorch's. Both are made in the build folder.
+A plug-in keeps the checks out of other people's headers, and LibTorch's are read once, as a precompiled header:
+walking and parsing these took most of the time. Both are made in the build folder.
 
 Usage: tidy.py --build BUILD_FOLDER [--jobs N] [FILES]
 """
@@ -52,8 +52,7 @@ def is_analyzed(path, compile_command):
     """Whether clang's path-sensitive analyzer looks at the file too, which more than doubles the time.
 
     GoogleTest's macros and CLI11's templates make too many paths. In torch's rooms the memory is tensors', counted
-    in code that the analyzer does not enter, and the time is needed for the other checks, which walk LibTorch's
-    headers each time.
+    in code that the analyzer does not enter.
     """
     return not is_test(path) and path.parent.name != "cli" and TORCH not in compile_command
 

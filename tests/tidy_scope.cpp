@@ -1,5 +1,5 @@
 // A plug-in for clang-tidy: the other checks look at the declarations of this repository only. Of their own they walk
-// every header that a file includes, which took three quarters of the time, and then drop what they found there.
+// every header that a file includes, which took most of the time, and then drop what they found there.
 // (clang-tidy 20 does this itself.)
 #include <clang-tidy/ClangTidyCheck.h>
 #include <clang-tidy/ClangTidyModule.h>

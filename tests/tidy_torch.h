@@ -1,4 +1,4 @@
-// The headers that clang-tidy reads once for all files of the torch rooms, 8 s each time otherwise.
+// The headers that clang-tidy reads once for all files of the torch rooms.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -56,8 +56,8 @@ int exit_code(const Error& error);
 
 // ATOLL_TRY(expression): the value of a Result, or return its error from this function.
 // ATOLL_TRY_CONTEXT adds a link to the context chain on the way out.
-// (Statement expressions, which both compilers have. As a whole initialiser or argument: gcc does not
-// destroy what an early return leaves half made, such as an aggregate's other members.)
+// (Statement expressions, which both compilers have. Not behind other members of an aggregate or other
+// arguments: gcc does not destroy what is made of these when the return comes.)
 #define ATOLL_TRY_CONTEXT(expression, what)                                          \
   (__extension__({                                                                   \
     auto atoll_try_result = (expression);                                            \
