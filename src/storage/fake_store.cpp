@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "storage/key.h"
 
 namespace atl::storage {
 namespace {
+
+constexpr std::chrono::minutes kMostHeld{1};
 
 tl::unexpected<Error> not_found(std::string_view key) {
   return fail(ErrorCode::kNotFound, fmt::format("fake:{}: no such object", key));
@@ -31,19 +34,50 @@ std::vector<std::string> FakeStore::calls() const {
   return calls_;
 }
 
-// With the mutex held.
-Result<void> FakeStore::enter(std::string call) {
-  calls_.push_back(std::move(call));
+void FakeStore::fail_calls(std::string beginning, std::optional<Error> error) {
+  const std::lock_guard lock(mutex_);
+  failing_ = std::move(beginning);
+  failure_of_all_ = std::move(error);
+}
+
+void FakeStore::hold_calls(std::string beginning) {
+  const std::lock_guard lock(mutex_);
+  held_ = std::move(beginning);
+}
+
+void FakeStore::release() {
+  const std::lock_guard lock(mutex_);
+  held_.reset();
+  changed_.notify_all();
+}
+
+void FakeStore::wait_until_one_is_held() const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kMostHeld, [this] { return waiting_ > 0; });
+}
+
+Result<void> FakeStore::enter(std::unique_lock<std::mutex>& lock, const std::string& call) {
+  calls_.push_back(call);
+  if (held_ && call.starts_with(*held_)) {
+    ++waiting_;
+    changed_.notify_all();
+    const bool released = changed_.wait_for(lock, kMostHeld, [this] { return !held_; });
+    --waiting_;
+    if (!released) return fail(ErrorCode::kIo, fmt::format("fake: {}: never released", call));
+  }
   if (failure_ && --calls_until_failure_ == 0) {
     Error error = *std::exchange(failure_, std::nullopt);
     return tl::unexpected(std::move(error).with_context("fake:"));
+  }
+  if (failure_of_all_ && call.starts_with(failing_)) {
+    return tl::unexpected(Error(*failure_of_all_).with_context("fake:"));
   }
   return {};
 }
 
 Result<ObjectInfo> FakeStore::head(std::string_view key) {
-  const std::lock_guard lock(mutex_);
-  ATOLL_TRY(enter(fmt::format("head {}", key)));
+  std::unique_lock lock(mutex_);
+  ATOLL_TRY(enter(lock, fmt::format("head {}", key)));
   ATOLL_TRY(check_key(key));
   const auto found = objects_.find(key);
   if (found == objects_.end()) return not_found(key);
@@ -51,8 +85,8 @@ Result<ObjectInfo> FakeStore::head(std::string_view key) {
 }
 
 Result<Blob> FakeStore::get(std::string_view key) {
-  const std::lock_guard lock(mutex_);
-  ATOLL_TRY(enter(fmt::format("get {}", key)));
+  std::unique_lock lock(mutex_);
+  ATOLL_TRY(enter(lock, fmt::format("get {}", key)));
   ATOLL_TRY(check_key(key));
   const auto found = objects_.find(key);
   if (found == objects_.end()) return not_found(key);
@@ -60,8 +94,8 @@ Result<Blob> FakeStore::get(std::string_view key) {
 }
 
 Result<Blob> FakeStore::get_range(std::string_view key, uint64_t offset, uint64_t size_bytes) {
-  const std::lock_guard lock(mutex_);
-  ATOLL_TRY(enter(fmt::format("get_range {} {} {}", key, offset, size_bytes)));
+  std::unique_lock lock(mutex_);
+  ATOLL_TRY(enter(lock, fmt::format("get_range {} {} {}", key, offset, size_bytes)));
   ATOLL_TRY(check_key(key));
   const auto found = objects_.find(key);
   if (found == objects_.end()) return not_found(key);
@@ -73,8 +107,8 @@ Result<Blob> FakeStore::get_range(std::string_view key, uint64_t offset, uint64_
 
 Result<void> FakeStore::put(std::string_view key,
                             std::span<const std::span<const std::byte>> parts) {
-  const std::lock_guard lock(mutex_);
-  ATOLL_TRY(enter(fmt::format("put {}", key)));
+  std::unique_lock lock(mutex_);
+  ATOLL_TRY(enter(lock, fmt::format("put {}", key)));
   ATOLL_TRY(check_key(key));
   std::vector<std::byte> bytes;
   for (const auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
@@ -84,8 +118,8 @@ Result<void> FakeStore::put(std::string_view key,
 }
 
 Result<void> FakeStore::append(std::string_view key, std::span<const std::byte> bytes) {
-  const std::lock_guard lock(mutex_);
-  ATOLL_TRY(enter(fmt::format("append {}", key)));
+  std::unique_lock lock(mutex_);
+  ATOLL_TRY(enter(lock, fmt::format("append {}", key)));
   ATOLL_TRY(check_key(key));
   auto& object = objects_[std::string(key)];
   object.insert(object.end(), bytes.begin(), bytes.end());
@@ -97,8 +131,8 @@ Result<void> FakeStore::list(std::string_view prefix,
                              const std::function<bool(const ObjectInfo&)>& visit) {
   std::vector<ObjectInfo> found;  // the visitor may call this store
   {
-    const std::lock_guard lock(mutex_);
-    ATOLL_TRY(enter(fmt::format("list {}", prefix)));
+    std::unique_lock lock(mutex_);
+    ATOLL_TRY(enter(lock, fmt::format("list {}", prefix)));
     ATOLL_TRY(check_prefix(prefix));
     for (auto object = objects_.lower_bound(prefix);
          object != objects_.end() && object->first.starts_with(prefix);
@@ -114,8 +148,8 @@ Result<void> FakeStore::list(std::string_view prefix,
 }
 
 Result<void> FakeStore::remove(std::string_view key) {
-  const std::lock_guard lock(mutex_);
-  ATOLL_TRY(enter(fmt::format("remove {}", key)));
+  std::unique_lock lock(mutex_);
+  ATOLL_TRY(enter(lock, fmt::format("remove {}", key)));
   ATOLL_TRY(check_key(key));
   const auto found = objects_.find(key);
   if (found != objects_.end()) objects_.erase(found);

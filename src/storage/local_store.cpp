@@ -209,7 +209,31 @@ Result<void> LocalStore::append(std::string_view key, std::span<const std::byte>
   if (!written && ::ftruncate(fd.get(), status.st_size) != 0) {
     return fail_on("taking back what was half written to", path);
   }
+  appended_.emplace(key);
   return written;
+}
+
+Result<void> LocalStore::flush() {
+  std::set<std::string> keys;
+  {
+    const std::lock_guard lock(append_mutex_);
+    keys.swap(appended_);
+  }
+  while (!keys.empty()) {
+    const std::string path = path_of(*keys.begin());
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    const bool gone = !fd && errno == ENOENT;
+    Result<void> synced;
+    if (!gone && (!fd || ::fsync(fd.get()) != 0)) synced = fail_on("syncing", path);
+    if (!gone && synced) synced = sync_directory(parent_of(path));
+    if (!synced) {
+      const std::lock_guard lock(append_mutex_);
+      appended_.merge(keys);
+      return synced;
+    }
+    keys.erase(keys.begin());
+  }
+  return {};
 }
 
 Result<void> LocalStore::list(std::string_view prefix,

@@ -35,6 +35,7 @@ class LocalStore : public ObjectStore {
   Result<void> list(std::string_view prefix,
                     const std::function<bool(const ObjectInfo&)>& visit) override;
   Result<void> remove(std::string_view key) override;
+  Result<void> flush() override;
   // The directory must exist.
   Result<Claim> claim() override;
 
@@ -44,6 +45,7 @@ class LocalStore : public ObjectStore {
 
   std::string root_;
   std::mutex append_mutex_;
+  std::set<std::string> appended_;  // keys; since the last flush()
   std::mutex cleaned_mutex_;
   std::set<std::string> cleaned_;  // directories whose leftovers this store has removed
 };

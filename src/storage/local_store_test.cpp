@@ -114,6 +114,7 @@ TEST_F(LocalStoreTest, readers_of_a_killed_writer_see_whole_objects_only) {
     ASSERT_GT(writer, 0);
     const std::string before = store_->head("k").value().etag;
     while (store_->head("k").value().etag == before) {
+      ASSERT_EQ(::waitpid(writer, nullptr, WNOHANG), 0) << "the writer has ended";
     }
     for (int read = 0; read < 3 + round; ++read) ASSERT_TRUE(is_whole());
     ASSERT_EQ(::kill(writer, SIGKILL), 0);

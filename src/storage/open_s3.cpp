@@ -37,6 +37,16 @@ Shared& shared() {
   return shared;
 }
 
+// What was opened before a fork, in the child; the mutex is held.
+void forget_before_fork(Shared& all) {
+  if (all.process == ::getpid()) return;
+  all.engine.reset();
+  all.caches.clear();
+  all.remotes.clear();
+  all.names.clear();
+  all.process = ::getpid();
+}
+
 // What `found` still holds, or what `make` gives.
 template <typename T, typename Make>
 Result<std::shared_ptr<T>> share(std::weak_ptr<T>& found, const Make& make) {
@@ -46,13 +56,19 @@ Result<std::shared_ptr<T>> share(std::weak_ptr<T>& found, const Make& make) {
   return made;
 }
 
+void remove_last_slashes(std::string_view& uri) {
+  while (uri.size() > kScheme.size() && uri.ends_with('/')) uri.remove_suffix(1);
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   return name.data();
 }
 
-Result<std::shared_ptr<Remote>> open_remote(std::string_view uri, Shared& all) {
+Result<std::shared_ptr<Remote>> make_remote(std::string_view uri,
+                                            Shared& all,
+                                            std::chrono::milliseconds patience = {}) {
   const EnvironmentVariable variable = environment_variable;
   const AwsConfig config = ATOLL_TRY(read_aws_config(variable));
   auto engine = ATOLL_TRY(
@@ -60,6 +76,7 @@ Result<std::shared_ptr<Remote>> open_remote(std::string_view uri, Shared& all) {
   S3RemoteOptions options;
   options.variable = variable;
   options.anonymous = variable("ATOLL_NO_SIGN_REQUEST") == "1";
+  options.patience = patience;
   return open_s3_remote(uri, std::move(options), std::move(engine));
 }
 
@@ -67,21 +84,32 @@ Result<std::shared_ptr<Remote>> open_remote(std::string_view uri, Shared& all) {
 
 bool is_s3_uri(std::string_view uri) { return uri.starts_with(kScheme); }
 
+Result<std::shared_ptr<Remote>> open_remote(std::string_view uri) {
+  remove_last_slashes(uri);
+  Shared& all = shared();
+  const std::lock_guard lock(all.mutex);
+  forget_before_fork(all);
+  return share(all.remotes[std::string(uri)], [&] { return make_remote(uri, all); });
+}
+
+Result<std::shared_ptr<Remote>> open_impatient_remote(std::string_view uri,
+                                                      std::chrono::milliseconds patience) {
+  remove_last_slashes(uri);
+  Shared& all = shared();
+  const std::lock_guard lock(all.mutex);
+  forget_before_fork(all);
+  return make_remote(uri, all, patience);
+}
+
 Result<Bucket> open_bucket(std::string_view uri) {
   Bucket bucket;
   bucket.settings = ATOLL_TRY(read_cache_settings(environment_variable));
   const std::string& directory = bucket.settings.directory;
   Shared& all = shared();
   const std::lock_guard lock(all.mutex);
-  if (all.process != ::getpid()) {
-    all.engine.reset();
-    all.caches.clear();
-    all.remotes.clear();
-    all.names.clear();
-    all.process = ::getpid();
-  }
+  forget_before_fork(all);
   bucket.remote =
-      ATOLL_TRY(share(all.remotes[std::string(uri)], [&] { return open_remote(uri, all); }));
+      ATOLL_TRY(share(all.remotes[std::string(uri)], [&] { return make_remote(uri, all); }));
   bucket.cache = ATOLL_TRY(share(all.caches[directory], [&] {
     return BlockCache::open({.directory = directory, .max_bytes = bucket.settings.max_bytes});
   }));
@@ -95,7 +123,7 @@ Result<Bucket> open_bucket(std::string_view uri) {
 }
 
 Result<std::unique_ptr<ObjectStore>> open_s3_store(std::string_view uri) {
-  while (uri.size() > kScheme.size() && uri.ends_with('/')) uri.remove_suffix(1);
+  remove_last_slashes(uri);
   Bucket bucket = ATOLL_TRY(open_bucket(uri));
   CachedStoreOptions options;
   options.listing_age = bucket.settings.listing_age;

@@ -2,6 +2,7 @@
 // (storage/environment.h).
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string_view>
 
@@ -26,6 +27,11 @@ struct Bucket {
 // connections, the listing of the same URI, the cache. Errors: kInvalidInput for a URI or settings that are
 // none; those of BlockCache::open and Namespace::open.
 Result<Bucket> open_bucket(std::string_view uri);
+// The client alone, for what is to be neither listed nor cached.
+Result<std::shared_ptr<Remote>> open_remote(std::string_view uri);
+// One of the caller's own, none of whose requests takes longer than `patience`.
+Result<std::shared_ptr<Remote>> open_impatient_remote(std::string_view uri,
+                                                      std::chrono::milliseconds patience);
 
 // "s3://BUCKET/PREFIX" as a store.
 Result<std::unique_ptr<ObjectStore>> open_s3_store(std::string_view uri);

@@ -11,6 +11,7 @@
 //   kNotFound    no such object or bucket
 //   kPermission  the server refused these credentials; the hint says what to check
 //   kConflict    if_match or if_none_match did not hold: the object is another one by now
+//   kUnsupported the server lacks a way of writing (501): conditional PUT, a copy
 //   kCancelled   the caller gave up
 //   kIo          the rest: no answer within the deadline, a broken connection, a broken body
 #pragma once

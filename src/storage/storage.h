@@ -31,6 +31,13 @@ struct ObjectInfo {
   std::string etag;  // changes when the content does; for local files made of inode, size and mtime
 };
 
+// Bytes of an object, as get_range() is asked for them.
+struct ObjectRange {
+  std::string key;
+  uint64_t offset = 0;
+  uint64_t size_bytes = 0;
+};
+
 // Immutable bytes that keep what they live in alive: a mapped file or a buffer. Cheap to copy.
 class Blob {
  public:
@@ -84,6 +91,9 @@ class ObjectStore {
   // What will be read next, in this order, whole objects: a store behind a network fetches them ahead,
   // within its memory. Keys of a later call come after those of an earlier one. A hint: nothing fails.
   virtual void will_need(std::span<const std::string> /*keys*/) {}
+  // The same for parts of objects (records of a large file): each will be read by a get_range() of just
+  // these bytes. Both kinds make one order.
+  virtual void will_need_ranges(std::span<const ObjectRange> /*ranges*/) {}
   // Returns when everything appended so far is where a crash of this machine does not reach it.
   virtual Result<void> flush() { return {}; }
   // Keeps a second writer out: while the claim lives, another one, from this process or any other,

@@ -67,6 +67,15 @@ class BlockCacheProcessesTest : public CacheFixture {
     ::waitpid(pid, &status, 0);
     return status;
   }
+  // Not for one that has died.
+  void wait_for_ready(uint64_t count, pid_t child) {
+    siginfo_t info{};
+    while (tally_->ready < count) {
+      ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT), 0);
+      ASSERT_EQ(info.si_pid, 0) << "the process has ended";
+      ::usleep(100);
+    }
+  }
   // All at the same time.
   void wait_for_all(uint64_t processes) {
     ++tally_->ready;
@@ -125,13 +134,17 @@ TEST_F(BlockCacheProcessesTest, keep_to_one_bound_together) {
   const uint64_t in_flight = processes_ * 4 * options_.max_fetch_bytes;
   uint64_t most = 0;
   size_t looks = 0;
-  int left = 2;
-  while (left > 0) {
-    int status = 0;
-    if (::waitpid(-1, &status, WNOHANG) > 0) {
+  while (!children.empty()) {
+    ::usleep(1000);
+    // While it is counted nothing comes and goes, or what was removed and what came for it would count both.
+    std::erase_if(children, [](pid_t child) {
+      ::kill(child, SIGSTOP);
+      int status = 0;
+      ::waitpid(child, &status, WUNTRACED);
+      if (WIFSTOPPED(status)) return false;
       EXPECT_EQ(status, 0);
-      --left;
-    }
+      return true;
+    });
     uint64_t bytes = 0;
     std::error_code error;
     auto entry = fs::recursive_directory_iterator(options_.directory + "/blocks", error);
@@ -143,6 +156,7 @@ TEST_F(BlockCacheProcessesTest, keep_to_one_bound_together) {
     }
     most = std::max(most, bytes);
     ++looks;
+    for (const pid_t child : children) ::kill(child, SIGCONT);
   }
   EXPECT_LE(most, options_.max_bytes + in_flight) << looks;
   EXPECT_GT(tally_->evicted, 0);
@@ -194,7 +208,7 @@ TEST_F(BlockCacheProcessesTest, waiting_ones_go_on_when_the_one_who_fetches_is_k
     for (;;) ::pause();
     return true;
   });
-  while (tally_->ready < 1) ::usleep(100);
+  wait_for_ready(1, holder);
   EXPECT_EQ(files_in("leases").size(), 4);
   const pid_t waiter = start([&] {
     const auto remote = make_remote();
@@ -212,7 +226,7 @@ TEST_F(BlockCacheProcessesTest, waiting_ones_go_on_when_the_one_who_fetches_is_k
     while (come < 4) ::usleep(100);
     return true;
   });
-  while (tally_->ready < 2) ::usleep(100);
+  wait_for_ready(2, waiter);
   ::kill(holder, SIGKILL);
   EXPECT_TRUE(WIFSIGNALED(end_of(holder)));
   EXPECT_EQ(end_of(waiter), 0);

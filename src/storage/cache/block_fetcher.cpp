@@ -332,12 +332,13 @@ void BlockFetcher::get(const Run& run) {
   for (const Flight* flight : run.flights)
     request.size_bytes += object.data_bytes(flight->key.index);
   request.if_match = object.etag;
-  run.flights.front()->remote->read_async(
-      std::move(request), [this, run](Result<RangeBytes> answer) {
-        // On the remote's thread, which must not wait for a disk.
-        auto shared = std::make_shared<Result<RangeBytes>>(std::move(answer));
-        workers_.post([this, run, shared] { finish(run, std::move(*shared)); }, true);
-      });
+  // The answer may end the flight, the remote's last owner, while it is still being asked.
+  const auto remote = run.flights.front()->remote;
+  remote->read_async(std::move(request), [this, run](Result<RangeBytes> answer) {
+    // On the remote's thread, which must not wait for a disk.
+    auto shared = std::make_shared<Result<RangeBytes>>(std::move(answer));
+    workers_.post([this, run, shared] { finish(run, std::move(*shared)); }, true);
+  });
 }
 
 void BlockFetcher::finish(const Run& run, Result<RangeBytes> answer) {

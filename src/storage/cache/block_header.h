@@ -39,7 +39,7 @@ struct CachedObject {
                uint64_t size_bytes,
                uint64_t block_bytes);
 
-  uint64_t blocks() const { return (size_bytes + block_bytes - 1) / block_bytes; }
+  uint64_t blocks() const { return size_bytes / block_bytes + (size_bytes % block_bytes != 0); }
   // Of block `index`, which must be < blocks().
   uint64_t data_bytes(uint64_t index) const;
   // What its file is named by; never 0.

@@ -1,104 +1,21 @@
 #include "storage/cache/bucket_claim.h"
 
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <optional>
-#include <random>
-#include <sstream>
+
+#include "storage/cache/claim_holder.h"
 
 namespace atl::storage {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr uint64_t kMaxClaimBytes = 4096;
-
-std::string first_line(const char* path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-// What tells one start of a machine, and one space of process numbers on it, from all others.
-std::string machine() {
-  struct stat status {};
-  const auto space = ::stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
-  return fmt::format("{}/{}", first_line("/proc/sys/kernel/random/boot_id"), space);
-}
-
-// When a process began, in the kernel's ticks; "" where there is no such process. Numbers come again, start
-// times do not.
-std::string start_of(int64_t process) {
-  const std::string line = first_line(fmt::format("/proc/{}/stat", process).c_str());
-  // The second field is the program's name in parentheses and may hold anything; the start is the
-  // twentieth after it.
-  std::istringstream fields(line.substr(std::min(line.rfind(')') + 1, line.size())));
-  const std::vector<std::string> words{std::istream_iterator<std::string>(fields), {}};
-  constexpr size_t kStart = 19;
-  return words.size() > kStart ? words[kStart] : "";
-}
-
-struct Holder {
-  std::string host;
-  std::string machine;
-  int64_t process = 0;
-  std::string started;
-  std::string token;  // no two claims have the same
-
-  std::string to_json() const {
-    return Json({{"host", host},
-                 {"machine", machine},
-                 {"process", process},
-                 {"started", started},
-                 {"token", token}})
-        .dump(-1, ' ', false, Json::error_handler_t::replace);
-  }
-  // Anything else that lies there is a holder of whom nothing is known.
-  static Holder from_json(std::string_view text) {
-    const Json json = Json::parse(text, nullptr, false);
-    if (!json.is_object()) return {};
-    const auto word = [&](const char* name) {
-      const auto found = json.find(name);
-      return found != json.end() && found->is_string() ? found->get<std::string>() : "";
-    };
-    Holder holder{word("host"), word("machine"), 0, word("started"), word("token")};
-    const auto process = json.find("process");
-    if (process != json.end() && process->is_number_integer()) holder.process = *process;
-    return holder;
-  }
-  static Holder self() {
-    std::array<char, 256> host{};
-    ::gethostname(host.data(), host.size() - 1);
-    std::random_device random;
-    const int64_t process = ::getpid();
-    return {host.data(),
-            storage::machine(),
-            process,
-            start_of(process),
-            fmt::format("{:08x}{:08x}", random(), random())};
-  }
-  bool is_here() const { return machine == storage::machine() && !started.empty(); }
-  bool is_dead() const { return is_here() && start_of(process) != started; }
-  std::string name() const {
-    if (host.empty()) return "an unknown program";
-    return fmt::format("process {} on {}", process, host);
-  }
-};
 
 // A claim that is held. Renewed by a thread of its own until it goes.
 class HeldClaim {
  public:
   HeldClaim(std::shared_ptr<Remote> remote,
-            const Holder& self,
+            const ClaimHolder& self,
             std::string etag,
             std::shared_ptr<std::atomic<bool>> lost,
             std::chrono::milliseconds renew_every)
@@ -187,7 +104,7 @@ class Claimant {
   }
 
   Result<Claim> claim() {
-    const auto self = Holder::self();
+    const auto self = ClaimHolder::self();
     const auto text = blob_of(self.to_json() + "\n0\n");
     UploadOptions how{.if_absent = true};
     std::string note;
@@ -211,7 +128,7 @@ class Claimant {
     std::string note;
   };
 
-  Result<Claim> held(const Holder& self, const std::string& etag, std::string note) {
+  Result<Claim> held(const ClaimHolder& self, const std::string& etag, std::string note) {
     return Claim{std::make_shared<HeldClaim>(remote_, self, etag, lost_, options_.renew_every),
                  std::move(note)};
   }
@@ -236,10 +153,11 @@ class Claimant {
         return tl::unexpected(found.error());
       }
       const auto text = found->bytes.text();
-      const Holder holder = Holder::from_json(text.substr(0, text.find('\n')));
-      if (holder.is_dead()) return DeadClaim{found->info.etag, {}};
+      const auto holder = ClaimHolder::from_json(text.substr(0, text.find('\n')));
+      const Alive alive = holder.is_alive();
+      if (alive == Alive::kNo) return DeadClaim{found->info.etag, {}};
       const bool renewed = !seen.etag.empty() && seen.etag != found->info.etag;
-      if (renewed || holder.is_here()) {
+      if (renewed || alive == Alive::kYes) {
         return fail(
             ErrorCode::kInvalidInput,
             fmt::format("{}: another run is writing there: {}", remote_->uri(), holder.name()),

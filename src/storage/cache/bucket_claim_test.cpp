@@ -7,6 +7,7 @@
 
 #include <future>
 
+#include "storage/cache/claim_holder.h"
 #include "storage/fake_remote.h"
 
 namespace atl::storage {
@@ -27,10 +28,11 @@ class BucketClaimTest : public ::testing::Test {
   Result<Claim> claim() { return claim_bucket(remote_, lost_, quiet()); }
   // As somebody on another machine would write it.
   void put_foreign(int renewal) {
-    remote_->put(kClaimKey,
-                 R"({"host":"node7","machine":"x/1","process":42,"started":"9","token":"t"})"
-                 "\n" +
-                     std::to_string(renewal) + "\n");
+    remote_->put(
+        kClaimKey,
+        R"({"host":"node7","process":"0123456789abcdef0123456789abcdef.1.42.9","token":"t"})"
+        "\n" +
+            std::to_string(renewal) + "\n");
   }
 
   const std::shared_ptr<FakeRemote> remote_ = std::make_shared<FakeRemote>();
@@ -59,13 +61,14 @@ TEST_F(BucketClaimTest, of_a_process_of_this_machine_that_is_dead_is_taken_over_
   // A child that ends without a word: its claim's object stays.
   const auto mine = claim();
   ASSERT_TRUE(mine);
-  std::string text = *remote_->content(kClaimKey);
   const pid_t child = ::fork();
   if (child == 0) ::_exit(0);
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
-  const std::string own = "\"process\":" + std::to_string(::getpid());
-  text.replace(text.find(own), own.size(), "\"process\":" + std::to_string(child));
-  remote_->put(kClaimKey, text);
+  const std::string text = *remote_->content(kClaimKey);
+  auto dead = ClaimHolder::from_json(text.substr(0, text.find('\n')));
+  ASSERT_TRUE(dead.process);
+  dead.process->pid = static_cast<uint64_t>(child);
+  remote_->put(kClaimKey, dead.to_json());
   const auto second = claim();
   ASSERT_TRUE(second) << second.error().to_string();
   EXPECT_EQ(waited_, 0ms);

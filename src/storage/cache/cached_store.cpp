@@ -118,8 +118,9 @@ class CachedStore : public ObjectStore {
   }
 
   Result<Blob> get_range(std::string_view key, uint64_t offset, uint64_t size_bytes) override {
-    return read_version(key, [&](const ObjectVersion& version) {
-      return readers_.get(version)->read(offset, size_bytes);
+    return read_version(key, [&](const ObjectVersion& version) -> Result<Blob> {
+      auto bytes = prefetcher_.take_range(key, version.etag, offset, size_bytes);
+      return bytes ? std::move(*bytes) : readers_.get(version)->read(offset, size_bytes);
     });
   }
 
@@ -177,6 +178,11 @@ class CachedStore : public ObjectStore {
       }
     }
     prefetcher_.want(keys);
+  }
+
+  // Parts are of few objects, so no listing is worth it.
+  void will_need_ranges(std::span<const ObjectRange> ranges) override {
+    prefetcher_.want_ranges(ranges);
   }
 
   Result<void> flush() override { return appends_.flush(); }

@@ -279,6 +279,33 @@ TEST_F(CachedStoreTest, what_will_be_needed_is_there_before_it_is_asked_for) {
   EXPECT_EQ(names_->imports(), 1);
 }
 
+TEST_F(CachedStoreTest, ranges_that_will_be_needed_are_there_before_they_are_asked_for) {
+  const std::string content = text_of(50'000, 'a');
+  remote_->put("records", content);
+  std::vector<ObjectRange> order;
+  for (uint64_t i = 0; i < 20; ++i) order.push_back({"records", (i * 17'123) % 48'000, 1500});
+  store_->will_need_ranges(order);
+  cache_->wait_for_answers(order.size());
+  const size_t asked = cache_->asked().size();
+  for (const ObjectRange& range : order) {
+    const auto bytes = store_->get_range("records", range.offset, range.size_bytes);
+    ASSERT_TRUE(bytes);
+    EXPECT_EQ(bytes->text(), content.substr(range.offset, range.size_bytes));
+  }
+  EXPECT_EQ(cache_->asked().size(), asked);
+  EXPECT_EQ(names_->imports(), 0);
+}
+
+TEST_F(CachedStoreTest, a_range_that_was_fetched_ahead_and_has_changed_is_read_anew) {
+  remote_->put("records", text_of(5000, 'a'));
+  const ObjectRange range{"records", 1000, 500};
+  store_->will_need_ranges(std::span(&range, 1));
+  cache_->wait_for_answers(1);
+  remote_->put("records", text_of(5000, 'b'));
+  ASSERT_TRUE(store_->head("records"));
+  EXPECT_EQ(store_->get_range("records", 1000, 500)->text(), text_of(5000, 'b').substr(1000, 500));
+}
+
 TEST_F(CachedStoreTest, the_network_s_errors_are_the_read_s) {
   remote_->put("a", "x");
   remote_->set_fault([&](std::string_view) -> std::optional<Error> {

@@ -42,6 +42,12 @@ class FakeBlockCache : public BlockCache {
     return blocks;
   }
 
+  // Returns once it has been asked so many times and all of the answers have been delivered.
+  void wait_for_answers(size_t asked) const {
+    std::unique_lock lock(mutex_);
+    all_came_.wait(lock, [&] { return asked_.size() >= asked && asking_ + on_their_way_ == 0; });
+  }
+
   const BlockCacheOptions& options() const override { return options_; }
 
   void read_async(std::shared_ptr<Remote> remote,
@@ -53,10 +59,14 @@ class FakeBlockCache : public BlockCache {
     {
       const std::lock_guard lock(mutex_);
       asked_.push_back({version.key, first_block, blocks, urgency});
+      ++asking_;
     }
     for (uint64_t block = first_block; block < first_block + blocks; ++block) {
       read_block(*remote, version, block, done);
     }
+    const std::lock_guard lock(mutex_);
+    --asking_;
+    all_came_.notify_all();
   }
 
   std::optional<Blob> find(const std::string&,
@@ -128,8 +138,9 @@ class FakeBlockCache : public BlockCache {
   std::vector<Asked> asked_;
   std::map<Id, Blob> blocks_;
   std::map<Id, std::vector<OnBlock>> waiting_;
+  int asking_ = 0;
   int on_their_way_ = 0;
-  std::condition_variable all_came_;
+  mutable std::condition_variable all_came_;
 };
 
 }  // namespace atl::storage

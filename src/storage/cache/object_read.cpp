@@ -21,6 +21,7 @@ constexpr uint64_t kInFlightBytes = uint64_t{64} << 20;
 // over.
 struct Assembly {
   std::shared_ptr<std::byte[]> buffer;
+  uint64_t offset = 0;  // in the object
   uint64_t size_bytes = 0;
   uint64_t block_bytes = 0;
   std::atomic<uint64_t> missing = 0;
@@ -31,8 +32,12 @@ struct Assembly {
   void take(uint64_t index, Result<Blob> block) {
     if (block) {
       const uint64_t begin = index * block_bytes;
-      ATOLL_CHECK(begin + block->size() <= size_bytes) << "block " << index << " is too long";
-      std::memcpy(buffer.get() + begin, block->bytes().data(), block->size());
+      const uint64_t skip = offset > begin ? offset - begin : 0;
+      ATOLL_CHECK(skip <= block->size()) << "block " << index << " is too short";
+      const auto bytes = block->bytes().subspan(skip);
+      const uint64_t place = begin + skip - offset;
+      const uint64_t size = std::min<uint64_t>(bytes.size(), size_bytes - place);
+      std::memcpy(buffer.get() + place, bytes.data(), size);
     } else {
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::move(block).error();
@@ -115,18 +120,34 @@ uint64_t block_count(const BlockCache& cache, uint64_t size_bytes) {
   return (size_bytes + block_bytes - 1) / block_bytes;
 }
 
+BlockRange blocks_of(const BlockCache& cache, uint64_t offset, uint64_t size_bytes) {
+  if (size_bytes == 0) return {};
+  const uint64_t first = offset / cache.options().block_bytes;
+  return {first, block_count(cache, offset + size_bytes) - first};
+}
+
 void read_object_async(BlockCache& cache,
                        const std::shared_ptr<Remote>& remote,
                        const ObjectVersion& version,
                        BlockCache::Urgency urgency,
                        std::function<void(Result<Blob>)> done) {
-  ATOLL_CHECK(version.size_bytes <= kMaxInMemoryBytes) << version.size_bytes;
-  const uint64_t blocks = block_count(cache, version.size_bytes);
-  if (blocks == 0) {
+  read_range_async(cache, remote, version, 0, version.size_bytes, urgency, std::move(done));
+}
+
+void read_range_async(BlockCache& cache,
+                      const std::shared_ptr<Remote>& remote,
+                      const ObjectVersion& version,
+                      uint64_t offset,
+                      uint64_t size_bytes,
+                      BlockCache::Urgency urgency,
+                      std::function<void(Result<Blob>)> done) {
+  ATOLL_CHECK(size_bytes <= kMaxInMemoryBytes) << size_bytes;
+  const BlockRange blocks = blocks_of(cache, offset, size_bytes);
+  if (blocks.count == 0) {
     done(Blob());
     return;
   }
-  if (blocks == 1) {
+  if (offset == 0 && size_bytes == version.size_bytes && blocks.count == 1) {
     cache.read_async(
         remote, version, 0, 1, urgency, [done = std::move(done)](uint64_t, Result<Blob> bytes) {
           done(std::move(bytes));
@@ -134,15 +155,19 @@ void read_object_async(BlockCache& cache,
     return;
   }
   const auto assembly = std::make_shared<Assembly>();
-  assembly->buffer.reset(new std::byte[version.size_bytes]);  // not zeroed first
-  assembly->size_bytes = version.size_bytes;
+  assembly->buffer.reset(new std::byte[size_bytes]);  // not zeroed first
+  assembly->offset = offset;
+  assembly->size_bytes = size_bytes;
   assembly->block_bytes = cache.options().block_bytes;
-  assembly->missing = blocks;
+  assembly->missing = blocks.count;
   assembly->done = std::move(done);
   cache.read_async(
-      remote, version, 0, blocks, urgency, [assembly](uint64_t index, Result<Blob> bytes) {
-        assembly->take(index, std::move(bytes));
-      });
+      remote,
+      version,
+      blocks.first,
+      blocks.count,
+      urgency,
+      [assembly](uint64_t index, Result<Blob> bytes) { assembly->take(index, std::move(bytes)); });
 }
 
 Result<Blob> read_object(BlockCache& cache,

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <limits>
 #include <map>
 #include <mutex>
+#include <tuple>
 
 #include "storage/cache/object_read.h"
 
@@ -23,11 +25,26 @@ constexpr int kShareOfFetches_percent = 75;
 
 }  // namespace
 
+// What stands in the order: an object, or bytes of it.
+struct Prefetcher::Part {
+  std::string key;
+  uint64_t offset = 0;
+  uint64_t size_bytes = kWhole;
+
+  static constexpr uint64_t kWhole = std::numeric_limits<uint64_t>::max();
+  using View = std::tuple<std::string_view, uint64_t, uint64_t>;
+  View view() const { return {key, offset, size_bytes}; }
+  // How much of it an object of so many bytes has.
+  uint64_t bytes_of(uint64_t object_bytes) const {
+    return std::min(size_bytes, object_bytes - std::min(offset, object_bytes));
+  }
+};
+
 // What the answers that are on their way share with the prefetcher. Without the remote and the cache: the last
 // to know of it may be a thread of theirs.
 struct Prefetcher::Order {
   struct Entry {
-    std::string key;
+    Part part;
     std::string etag;
     uint64_t bytes = 0;  // that count as ahead
     uint64_t memory_bytes = 0;
@@ -47,7 +64,17 @@ struct Prefetcher::Order {
   uint64_t first_number = 0;   // of entries.front()
   uint64_t next_number = 0;    // the first that no thread has begun with
   uint64_t passed_number = 0;  // everything before it is gone
-  std::map<std::string, std::deque<uint64_t>, std::less<>> places;  // of entries that are not gone
+  // Of entries that are not gone.
+  struct InOrder {
+    using is_transparent = void;
+    static Part::View view(const Part& part) { return part.view(); }
+    static Part::View view(const Part::View& view) { return view; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return view(a) < view(b);
+    }
+  };
+  std::map<Part, std::deque<uint64_t>, InOrder> places;
   uint64_t ahead_bytes = 0;
   uint64_t memory_bytes = 0;
   int on_their_way = 0;
@@ -55,6 +82,7 @@ struct Prefetcher::Order {
   std::map<uint64_t, uint64_t> waiting_for_room;  // number -> bytes
 
   void arrived(uint64_t number, Result<Blob> bytes);
+  std::optional<Blob> take(const Part::View& part, std::string_view etag);
 
   // All of these with the mutex held.
   Entry* find(uint64_t number) {
@@ -84,7 +112,7 @@ void Prefetcher::Order::give_up(uint64_t number) {
   if (entry == nullptr) return;
   ahead_bytes -= entry->bytes;
   memory_bytes -= entry->memory_bytes;
-  const auto place = places.find(entry->key);
+  const auto place = places.find(entry->part);
   std::erase(place->second, number);
   if (place->second.empty()) places.erase(place);
   *entry = Entry{.gone = true};
@@ -115,13 +143,22 @@ void Prefetcher::Order::arrived(uint64_t number, Result<Blob> bytes) {
 }
 
 // Without the mutex: what is there already comes in this very thread.
-void Prefetcher::start(uint64_t number, const ObjectVersion& version, bool in_memory) {
+void Prefetcher::start(uint64_t number,
+                       const ObjectVersion& version,
+                       const Part& part,
+                       bool in_memory) {
   constexpr auto kAhead = BlockCache::Urgency::kAhead;
+  const uint64_t bytes = part.bytes_of(version.size_bytes);
   if (in_memory) {
-    read_object_async(
-        *cache_, remote_, version, kAhead, [order = order_, number](Result<Blob> bytes) {
-          order->arrived(number, std::move(bytes));
-        });
+    read_range_async(*cache_,
+                     remote_,
+                     version,
+                     part.offset,
+                     bytes,
+                     kAhead,
+                     [order = order_, number](Result<Blob> answer) {
+                       order->arrived(number, std::move(answer));
+                     });
     return;
   }
   if (cache_->cached_bytes(remote_->identity(), version) == version.size_bytes) {
@@ -135,7 +172,8 @@ void Prefetcher::start(uint64_t number, const ObjectVersion& version, bool in_me
     std::optional<Error> failure;
   };
   const auto left = std::make_shared<Left>();
-  left->blocks = block_count(*cache_, version.size_bytes);
+  const BlockRange blocks = blocks_of(*cache_, part.offset, bytes);
+  left->blocks = blocks.count;
   const auto take = [order = order_, number, left](uint64_t, Result<Blob> block) {
     std::unique_lock lock(left->mutex);
     if (!block) left->failure = std::move(block).error();
@@ -144,7 +182,7 @@ void Prefetcher::start(uint64_t number, const ObjectVersion& version, bool in_me
     lock.unlock();
     order->arrived(number, failure ? Result<Blob>(tl::unexpected(*failure)) : Blob());
   };
-  cache_->read_async(remote_, version, 0, left->blocks, kAhead, take);
+  cache_->read_async(remote_, version, blocks.first, blocks.count, kAhead, take);
 }
 
 // Waits for room; the reader may come by meanwhile.
@@ -152,12 +190,16 @@ void Prefetcher::fetch(uint64_t number,
                        const ObjectInfo& info,
                        std::unique_lock<std::mutex>& lock) {
   Order& order = *order_;
-  // An object that long is read part by part, or takes so long that nothing is gained.
-  if (info.size_bytes == 0 || info.size_bytes > order.options.max_ahead_bytes / 2) {
+  const Order::Entry* wanted = order.find(number);
+  if (wanted == nullptr) return;
+  const Part part = wanted->part;
+  const uint64_t bytes = part.bytes_of(info.size_bytes);
+  // What is that long is read part by part, or takes so long that nothing is gained.
+  if (bytes == 0 || bytes > order.options.max_ahead_bytes / 2) {
     order.give_up(number);
     return;
   }
-  order.waiting_for_room.emplace(number, info.size_bytes);
+  order.waiting_for_room.emplace(number, bytes);
   order.changed.notify_all();  // for wait_until_idle()
   order.changed.wait(lock, [&] {
     return order.ending || order.find(number) == nullptr || order.may_take_room(number);
@@ -166,16 +208,16 @@ void Prefetcher::fetch(uint64_t number,
   order.changed.notify_all();
   Order::Entry* entry = order.find(number);
   if (order.ending || entry == nullptr) return;
-  const bool in_memory = info.size_bytes <= kMaxInMemoryBytes &&
-                         order.memory_bytes + info.size_bytes <= order.options.keep_in_memory_bytes;
+  const bool in_memory = bytes <= kMaxInMemoryBytes &&
+                         order.memory_bytes + bytes <= order.options.keep_in_memory_bytes;
   entry->etag = info.etag;
-  entry->bytes = info.size_bytes;
-  entry->memory_bytes = in_memory ? info.size_bytes : 0;
+  entry->bytes = bytes;
+  entry->memory_bytes = in_memory ? bytes : 0;
   order.ahead_bytes += entry->bytes;
   order.memory_bytes += entry->memory_bytes;
   ++order.on_their_way;
   lock.unlock();
-  start(number, {info.key, info.etag, info.size_bytes}, in_memory);
+  start(number, {info.key, info.etag, info.size_bytes}, part, in_memory);
   lock.lock();
 }
 
@@ -191,7 +233,7 @@ void Prefetcher::run() {
       order.changed.notify_all();
       continue;
     }
-    const std::string key = entry->key;
+    const std::string key = entry->part.key;
     ++order.looking_up;
     lock.unlock();
     const auto info = names_->lookup(key);
@@ -228,11 +270,27 @@ Prefetcher::~Prefetcher() {
 }
 
 void Prefetcher::want(std::span<const std::string> keys) {
+  std::vector<Part> parts;
+  parts.reserve(keys.size());
+  for (const std::string& key : keys) parts.push_back({.key = key});
+  want_parts(std::move(parts));
+}
+
+void Prefetcher::want_ranges(std::span<const ObjectRange> ranges) {
+  std::vector<Part> parts;
+  parts.reserve(ranges.size());
+  for (const ObjectRange& range : ranges) {
+    parts.push_back({range.key, range.offset, std::min(range.size_bytes, Part::kWhole - 1)});
+  }
+  want_parts(std::move(parts));
+}
+
+void Prefetcher::want_parts(std::vector<Part> parts) {
   {
     const std::lock_guard lock(order_->mutex);
-    for (const std::string& key : keys) {
-      order_->places[key].push_back(order_->end_number());
-      order_->entries.push_back({.key = key});
+    for (Part& part : parts) {
+      order_->places[part].push_back(order_->end_number());
+      order_->entries.push_back({.part = std::move(part)});
     }
     // A store that nobody plans for has no threads.
     if (threads_.empty()) {
@@ -245,16 +303,26 @@ void Prefetcher::want(std::span<const std::string> keys) {
 }
 
 std::optional<Blob> Prefetcher::take(std::string_view key, std::string_view etag) {
-  Order& order = *order_;
-  const std::lock_guard lock(order.mutex);
-  const auto place = order.places.find(key);
-  if (place == order.places.end()) return std::nullopt;
+  return order_->take({key, 0, Part::kWhole}, etag);
+}
+
+std::optional<Blob> Prefetcher::take_range(std::string_view key,
+                                           std::string_view etag,
+                                           uint64_t offset,
+                                           uint64_t size_bytes) {
+  return order_->take({key, offset, std::min(size_bytes, Part::kWhole - 1)}, etag);
+}
+
+std::optional<Blob> Prefetcher::Order::take(const Part::View& part, std::string_view etag) {
+  const std::lock_guard lock(mutex);
+  const auto place = places.find(part);
+  if (place == places.end()) return std::nullopt;
   const uint64_t number = place->second.front();
-  Order::Entry& entry = *order.find(number);
+  Entry& entry = *find(number);
   std::optional<Blob> bytes;
   if (entry.blob && entry.etag == etag) bytes = std::move(entry.blob);
-  order.give_up(number);
-  order.pass_by(number);
+  give_up(number);
+  pass_by(number);
   return bytes;
 }
 

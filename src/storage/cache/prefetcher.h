@@ -1,13 +1,15 @@
 // What the trainer will read next, fetched before it asks.
 //
-// The keys stand in the order in which they will be read. A few threads look them up in the namespace
-// and ask the cache for them, behind everything that is wanted now, until so many bytes are
+// The keys, and ranges of objects, stand in the order in which they will be read. A few threads look them up
+// in the namespace and ask the cache for them, behind everything that is wanted now, until so many bytes are
 // fetched or on their way that have not been asked for yet. What comes is kept in memory as far as
 // there is room for it, so that the read itself costs nothing; the rest lies in the cache on disk.
 //
 // Nothing here fails a read: what could not be fetched is fetched when it is asked for, and that
 // read has the error. Nothing that is on its way is cancelled. A place in the order that the reader has
 // passed by (an image left out, a run that has ended) is given up, so that it holds no room.
+//
+// Of a range its own bytes count, and are what is kept in memory; the cache fetches and keeps whole blocks.
 #pragma once
 
 #include <cstdint>
@@ -46,10 +48,16 @@ class Prefetcher {
 
   // Comes after all keys of earlier calls.
   void want(std::span<const std::string> keys);
+  void want_ranges(std::span<const ObjectRange> ranges);
 
   // A reader asks for the key: its first place in the order is used up. The bytes, where they are in
   // memory and of this version.
   std::optional<Blob> take(std::string_view key, std::string_view etag);
+  // The same for a range that was wanted just so; fewer bytes where the object ends.
+  std::optional<Blob> take_range(std::string_view key,
+                                 std::string_view etag,
+                                 uint64_t offset,
+                                 uint64_t size_bytes);
 
   struct Counts {
     uint64_t waiting = 0;          // keys not looked at yet
@@ -62,10 +70,12 @@ class Prefetcher {
 
  private:
   struct Order;
+  struct Part;
 
   void run();
+  void want_parts(std::vector<Part> parts);
   void fetch(uint64_t number, const ObjectInfo& info, std::unique_lock<std::mutex>& lock);
-  void start(uint64_t number, const ObjectVersion& version, bool in_memory);
+  void start(uint64_t number, const ObjectVersion& version, const Part& part, bool in_memory);
 
   const std::shared_ptr<Remote> remote_;
   const std::shared_ptr<Namespace> names_;

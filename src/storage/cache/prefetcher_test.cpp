@@ -29,6 +29,12 @@ class PrefetcherTest : public ::testing::Test {
     return bytes ? std::string(bytes->text()) : "not in memory";
   }
 
+  std::string take(const ObjectRange& range) {
+    const auto bytes = prefetcher_->take_range(
+        range.key, remote_->stat(range.key)->info.etag, range.offset, range.size_bytes);
+    return bytes ? std::string(bytes->text()) : "not in memory";
+  }
+
   const std::shared_ptr<FakeRemote> remote_ = std::make_shared<FakeRemote>();
   const std::shared_ptr<FakeNamespace> names_ = std::make_shared<FakeNamespace>(remote_);
   const std::shared_ptr<FakeBlockCache> cache_ = std::make_shared<FakeBlockCache>(kBlock);
@@ -153,6 +159,59 @@ TEST_F(PrefetcherTest, can_go_while_things_are_on_their_way) {
   remote_->wait_for_reads(10);
   prefetcher_.reset();
   remote_->release_reads();
+}
+
+TEST_F(PrefetcherTest, of_an_object_only_the_ranges_that_were_wanted_are_fetched_and_held) {
+  std::string content(100 * kBlock, ' ');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>('!' + i % 89);
+  remote_->put("records", content);
+  // Longer than what may be ahead in all.
+  open({.max_ahead_bytes = 10 * kBlock});
+  const std::vector<ObjectRange> order = {
+      {"records", 50'500, 2600},  // over four blocks
+      {"records", 7100, 300},     // within one
+      {"records", 99'900, 500},   // longer than the object
+      {"records", 7100, 300},     // once more
+  };
+  prefetcher_->want_ranges(order);
+  prefetcher_->wait_until_idle();
+  EXPECT_EQ(prefetcher_->counts().in_memory_bytes, 2600 + 300 + 100 + 300);
+  EXPECT_EQ(remote_->counts().gets, 6);
+  for (const ObjectRange& range : order) {
+    EXPECT_EQ(take(range), content.substr(range.offset, range.size_bytes));
+  }
+  EXPECT_EQ(remote_->counts().gets, 6);
+  EXPECT_EQ(prefetcher_->counts().ahead_bytes, 0);
+  EXPECT_EQ(take(order[1]), "not in memory");
+}
+
+TEST_F(PrefetcherTest, a_place_is_used_up_only_by_who_asks_for_just_that) {
+  remote_->put("k", std::string(4 * kBlock, 'x'));
+  open();
+  const ObjectRange range{"k", kBlock, kBlock};
+  prefetcher_->want_ranges(std::span(&range, 1));
+  const std::string key = "k";
+  prefetcher_->want(std::span(&key, 1));
+  prefetcher_->wait_until_idle();
+  EXPECT_EQ(take(ObjectRange{"k", kBlock, kBlock - 1}), "not in memory");
+  EXPECT_EQ(take(ObjectRange{"k", 0, kBlock}), "not in memory");
+  EXPECT_EQ(prefetcher_->counts().in_memory_bytes, 5 * kBlock);
+  EXPECT_EQ(take(key), std::string(4 * kBlock, 'x'));
+  EXPECT_EQ(prefetcher_->counts().in_memory_bytes, kBlock);
+  EXPECT_EQ(take(range), std::string(kBlock, 'x'));
+}
+
+TEST_F(PrefetcherTest, ranges_that_memory_does_not_hold_are_in_the_cache) {
+  remote_->put("k", std::string(20 * kBlock, 'x'));
+  open({.keep_in_memory_bytes = 0});
+  const std::vector<ObjectRange> order = {{"k", 1500, 1000}, {"k", 10'000, 10}, {"k", 30'000, 10}};
+  prefetcher_->want_ranges(order);
+  prefetcher_->wait_until_idle();
+  const ObjectVersion version{"k", remote_->stat("k")->info.etag, 20 * kBlock};
+  EXPECT_EQ(cache_->cached_bytes("", version), 3 * kBlock);
+  EXPECT_TRUE(cache_->find("", version, 1) && cache_->find("", version, 2) &&
+              cache_->find("", version, 10));
+  EXPECT_EQ(prefetcher_->counts().ahead_bytes, 1010);  // the one behind the end takes no room
 }
 
 TEST_F(PrefetcherTest, objects_too_long_to_be_held_are_left_to_their_readers) {

@@ -10,10 +10,27 @@ namespace atl::storage {
 
 using Clock = TransferEstimate::Clock;
 
-bool ReadAhead::reserve(uint64_t bytes) {
-  if ((ahead_bytes_ += bytes) <= max_bytes_) return true;
+uint64_t ReadAhead::share_bytes(uint64_t held) const {
+  const std::lock_guard lock(mutex_);
+  return share_of(held);
+}
+
+bool ReadAhead::reserve(uint64_t& held, uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (ahead_bytes_ + bytes > max_bytes_) return false;
+  if (held > 0 && held + bytes > share_of(held)) return false;
+  if (held == 0) ++readers_;
+  held += bytes;
+  ahead_bytes_ += bytes;
+  return true;
+}
+
+void ReadAhead::give_back(uint64_t& held, uint64_t bytes) {
+  if (bytes == 0) return;
+  const std::lock_guard lock(mutex_);
+  held -= bytes;
   ahead_bytes_ -= bytes;
-  return false;
+  if (held == 0) --readers_;
 }
 
 // A block that has been asked for.
@@ -35,6 +52,7 @@ struct ObjectReader::State {
   uint64_t next_offset = 0;          // where a sequential reader goes on
   uint64_t run_bytes = 0;            // read in order so far
   uint64_t ahead_end = 0;            // the first block that has not been asked for ahead
+  uint64_t held = 0;                 // of the bound for what is ahead, by all pieces
 
   void take(uint64_t index, Result<Blob> block) {
     {
@@ -70,11 +88,18 @@ ObjectReader::~ObjectReader() {
 
 uint64_t ObjectReader::window_bytes() const {
   const std::lock_guard lock(state_->mutex);
-  return std::min(2 * state_->run_bytes, ahead_->estimate()->window_bytes());
+  return window();
+}
+
+// With the state's mutex held.
+uint64_t ObjectReader::window() const {
+  return std::min({2 * state_->run_bytes,
+                   ahead_->estimate()->window_bytes(),
+                   ahead_->share_bytes(state_->held)});
 }
 
 void ObjectReader::drop(std::map<uint64_t, Piece>::iterator piece) {
-  ahead_->give_back(piece->second.reserved);
+  ahead_->give_back(state_->held, piece->second.reserved);
   state_->pieces.erase(piece);
 }
 
@@ -149,7 +174,7 @@ void ObjectReader::ask_ahead(uint64_t from_block, uint64_t end_bytes) {
   uint64_t count = 0;
   {
     const std::lock_guard lock(state_->mutex);
-    const uint64_t window = std::min(2 * state_->run_bytes, ahead_->estimate()->window_bytes());
+    const uint64_t window = this->window();
     const uint64_t end_block =
         (std::min(end_bytes + window, version_.size_bytes) + block_bytes_ - 1) / block_bytes_;
     first = std::max(from_block, state_->ahead_end);
@@ -162,7 +187,7 @@ void ObjectReader::ask_ahead(uint64_t from_block, uint64_t end_bytes) {
     for (; first + count < end_block; ++count) {
       const uint64_t block = first + count;
       const uint64_t bytes = std::min(block_bytes_, version_.size_bytes - block * block_bytes_);
-      if (state_->pieces.contains(block) || !ahead_->reserve(bytes)) break;
+      if (state_->pieces.contains(block) || !ahead_->reserve(state_->held, bytes)) break;
       Piece& piece = state_->pieces[block];
       piece.reserved = bytes;
       piece.answers_due = 1;

@@ -3,13 +3,14 @@
 // A reader that goes on where it stopped is read ahead of, first by a block, then by twice as much with
 // each read, up to what latency times bandwidth calls for (transfer_estimate.h). One that jumps gets
 // what it asks for and no more, and its window begins anew. What is on its way counts against one
-// bound for all readers together; where that is used up, reads go on without anything ahead.
+// bound for all readers together, in equal shares: with n of them that have something ahead, each may have one
+// part in n + 1, so that the next one to come finds room, too. Where there is none, reads go on without
+// anything ahead.
 //
 // The blocks read ahead are held here until the reader has passed them, so each is fetched and
 // checked once, whether the cache could keep it or not.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -31,18 +32,27 @@ class ReadAhead {
 
   BlockCache& cache() const { return *cache_; }
   // Now read ahead and not yet passed, of all readers.
-  uint64_t ahead_bytes() const { return ahead_bytes_; }
+  uint64_t ahead_bytes() const {
+    const std::lock_guard lock(mutex_);
+    return ahead_bytes_;
+  }
   // Of its own, for what is on its way needs it, and must not be the last to hold the cache.
   const std::shared_ptr<TransferEstimate>& estimate() const { return estimate_; }
 
-  // Whether there was room for so many bytes; give_back() frees it.
-  bool reserve(uint64_t bytes);
-  void give_back(uint64_t bytes) { ahead_bytes_ -= bytes; }
+  // How much one reader may have, which has `held` now.
+  uint64_t share_bytes(uint64_t held) const;
+  // Whether there was room for so many more; give_back() frees it. A first block needs no share.
+  bool reserve(uint64_t& held, uint64_t bytes);
+  void give_back(uint64_t& held, uint64_t bytes);
 
  private:
+  uint64_t share_of(uint64_t held) const { return max_bytes_ / (readers_ + (held == 0 ? 2 : 1)); }
+
   const std::shared_ptr<BlockCache> cache_;
   const uint64_t max_bytes_;
-  std::atomic<uint64_t> ahead_bytes_ = 0;
+  mutable std::mutex mutex_;
+  uint64_t ahead_bytes_ = 0;
+  uint64_t readers_ = 0;  // that have something
   const std::shared_ptr<TransferEstimate> estimate_ = std::make_shared<TransferEstimate>();
 };
 
@@ -76,6 +86,7 @@ class ObjectReader {
   void ask_ahead(uint64_t from_block, uint64_t end_bytes);
   void drop_outside(uint64_t first, uint64_t end);
   void drop(std::map<uint64_t, Piece>::iterator piece);
+  uint64_t window() const;
   Result<Blob> put_together(uint64_t offset, uint64_t size_bytes);
 
   const std::shared_ptr<ReadAhead> ahead_;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <list>
 #include <thread>
 
 #include "base/keyed_random.h"
@@ -93,6 +94,41 @@ TEST_F(ReadAheadTest, all_readers_together_keep_to_the_bound) {
   }
 }
 
+TEST_F(ReadAheadTest, readers_that_have_gone_far_leave_room_for_the_next_one) {
+  const uint64_t bound = 64 * kBlock;
+  std::list<ObjectReader> readers;
+  ahead_ = std::make_shared<ReadAhead>(cache_, bound);
+  const ObjectVersion version{"k", remote_->stat("k")->info.etag, text_.size()};
+  for (int i = 0; i < 8; ++i) readers.emplace_back(ahead_, remote_, version);
+  for (uint64_t block = 0; block < 20; ++block) {
+    for (ObjectReader& reader : readers) read(reader, block * kBlock, kBlock);
+  }
+  const uint64_t held = ahead_->ahead_bytes();
+  EXPECT_GE(held, 8 * 4 * kBlock);  // they have their shares, too
+  ObjectReader& ninth = readers.emplace_back(ahead_, remote_, version);
+  for (uint64_t block = 0; block < 5; ++block) read(ninth, block * kBlock, kBlock);
+  EXPECT_GE(ahead_->ahead_bytes(), held + 4 * kBlock);
+  EXPECT_LE(ahead_->ahead_bytes(), bound);
+}
+
+TEST_F(ReadAheadTest, a_reader_that_is_alone_again_has_the_room_of_the_others) {
+  ahead_ = std::make_shared<ReadAhead>(cache_, 40 * kBlock);
+  const ObjectVersion version{"k", remote_->stat("k")->info.etag, text_.size()};
+  ObjectReader reader(ahead_, remote_, version);
+  uint64_t block = 0;
+  {
+    ObjectReader other(ahead_, remote_, version);
+    for (; block < 12; ++block) {
+      read(reader, block * kBlock, kBlock);
+      read(other, block * kBlock, kBlock);
+    }
+    EXPECT_LE(reader.window_bytes(), 40 * kBlock / 3);
+  }
+  for (; block < 16; ++block) read(reader, block * kBlock, kBlock);
+  EXPECT_EQ(reader.window_bytes(), 20 * kBlock);
+  EXPECT_GE(ahead_->ahead_bytes(), 15 * kBlock);
+}
+
 TEST_F(ReadAheadTest, a_failure_ahead_fails_nobody_and_is_tried_again) {
   auto reader = this->reader();
   int failures = 3;
@@ -146,21 +182,21 @@ TEST_F(ReadAheadTest, threads_that_share_a_reader_read_the_same_bytes) {
 
 TEST(TransferEstimateTest, the_window_is_twice_latency_times_bandwidth) {
   TransferEstimate estimate;
-  EXPECT_EQ(estimate.window_bytes(), TransferEstimate::kFirstWindowBytes);
+  EXPECT_EQ(estimate.window_bytes(), TransferEstimate::kLeastWindowBytes);
   const TransferEstimate::Clock::time_point begin(1000s);
-  // 200 MiB/s for a second, each piece 20 ms on its way.
+  // 200 MiB/s for a second, each piece 100 ms on its way.
   for (int i = 0; i < 200; ++i) {
     const auto came = begin + i * 5ms;
-    estimate.add(1 << 20, came - 20ms, came);
+    estimate.add(1 << 20, came - 100ms, came);
   }
-  EXPECT_NEAR(static_cast<double>(estimate.window_bytes()), 2 * 0.02 * 200 * (1 << 20), 1 << 20);
+  EXPECT_NEAR(static_cast<double>(estimate.window_bytes()), 2 * 0.1 * 200 * (1 << 20), 1 << 20);
 }
 
 TEST(TransferEstimateTest, what_came_from_disk_tells_nothing) {
   TransferEstimate estimate;
   const TransferEstimate::Clock::time_point begin(1000s);
   for (int i = 0; i < 1000; ++i) estimate.add(1 << 20, begin, begin + 100us);
-  EXPECT_EQ(estimate.window_bytes(), TransferEstimate::kFirstWindowBytes);
+  EXPECT_EQ(estimate.window_bytes(), TransferEstimate::kLeastWindowBytes);
 }
 
 TEST(TransferEstimateTest, what_is_long_past_is_forgotten) {

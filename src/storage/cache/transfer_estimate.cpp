@@ -20,7 +20,7 @@ uint64_t TransferEstimate::window_bytes() const {
   const std::lock_guard lock(mutex_);
   int64_t newest = -1;
   for (const Slot& slot : slots_) newest = std::max(newest, slot.number);
-  if (newest < 0) return kFirstWindowBytes;
+  if (newest < 0) return kLeastWindowBytes;
   uint64_t most_bytes = 0;
   Clock::duration shortest = Clock::duration::max();
   for (const Slot& slot : slots_) {

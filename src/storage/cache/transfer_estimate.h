@@ -22,12 +22,12 @@ class TransferEstimate {
   // A piece of so many bytes that was asked for and came at these times. What took less than
   // kFromDisk did not come over a network and does not count.
   void add(uint64_t bytes, Clock::time_point asked, Clock::time_point came);
-  // Between kLeastWindow and kMostWindow; kFirstWindow before anything has come.
+  // Between kLeastWindow and kMostWindow; kLeastWindow before anything has come.
   uint64_t window_bytes() const;
 
   static constexpr std::chrono::microseconds kFromDisk{500};
-  static constexpr uint64_t kLeastWindowBytes = uint64_t{2} << 20;
-  static constexpr uint64_t kFirstWindowBytes = uint64_t{8} << 20;
+  // Four of the largest GETs: with less, a server near by gets small ones, and is kept waiting between them.
+  static constexpr uint64_t kLeastWindowBytes = uint64_t{32} << 20;
   static constexpr uint64_t kMostWindowBytes = uint64_t{128} << 20;
 
  private:

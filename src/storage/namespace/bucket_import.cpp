@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 #include <sys/file.h>
 
-#include <condition_variable>
 #include <utility>
 
+#include "base/rest.h"
 #include "base/unique_fd.h"
 #include "storage/file_bytes.h"
 #include "storage/namespace/bucket_names.h"
@@ -32,13 +32,9 @@ tl::unexpected<Error> stopped() { return fail(ErrorCode::kCancelled, "the import
 Result<UniqueFd> wait_for_lock(const std::string& path, const std::stop_token& stop) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) return fail_on("opening", path);
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock lock(mutex);
   while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return fail_on("locking", path);
-    if (stop.stop_requested()) return stopped();
-    never.wait_for(lock, stop, kLockInterval, [] { return false; });
+    if (!rest(kLockInterval, stop)) return stopped();
   }
   return fd;
 }
@@ -114,6 +110,7 @@ Result<ImportCounts> BucketNames::import_now(
       *remote_,
       *database_,
       [this] { return now_ns(); },
+      claims_,
       std::move(request),
       [&](const ImportCounts& so_far, const std::vector<std::string>& changed) {
         tell(changed);
@@ -132,17 +129,13 @@ void BucketNames::import_in_background(ImportPolicy policy, std::chrono::seconds
     policy_ = policy;
   }
   background_ = std::jthread([this, policy, interval](const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
     do {
       const auto imported = import({}, policy, stop, {});
       if (!imported && imported.error().code != ErrorCode::kCancelled) {
         options_.log(fmt::format("{}; what is known of it stays", imported.error().to_string()));
       }
       if (interval.count() == 0) return;
-      never.wait_for(lock, stop, interval, [] { return false; });
-    } while (!stop.stop_requested());
+    } while (rest(interval, stop));
   });
 }
 

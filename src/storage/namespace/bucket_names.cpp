@@ -62,37 +62,26 @@ void BucketNames::tell(const std::vector<std::string>& changed) {
   for (const auto& key : changed) changed_(key);
 }
 
-bool BucketNames::claim(const std::string& first) {
-  std::unique_lock lock(mutex_);
-  if (listing_.insert(first).second) return true;
-  listed_.wait(lock, [&] { return !listing_.contains(first); });
-  return false;
-}
-
-void BucketNames::unclaim(const std::string& first) {
-  {
-    const std::lock_guard lock(mutex_);
-    listing_.erase(first);
-  }
-  listed_.notify_all();
-}
-
 Result<void> BucketNames::list_once(std::string_view prefix, const std::string& first) {
-  if (!claim(first)) return {};  // the caller looks again
-  auto result = list_and_apply(prefix, first);
-  unclaim(first);
-  return result;
+  const auto claim = claims_.take(first);
+  if (claim) return list_and_apply(prefix, first);
+  claims_.wait_for(first);
+  return {};  // the caller looks again
 }
 
 Result<void> BucketNames::list_and_apply(std::string_view prefix, const std::string& first) {
   return finish(apply_later(ATOLL_TRY(list_from(*remote_, prefix, first, now_ns()))));
 }
 
-BucketNames::Applying BucketNames::apply_later(ListedPage page) {
+// The claim ends when the page is in the database, whenever that is looked at.
+BucketNames::Applying BucketNames::apply_later(ListedPage page,
+                                               std::optional<ListingClaims::Held> claim) {
   auto applied = std::make_shared<AppliedPage>();
-  auto work =
-      [applied, policy = policy(), page = std::make_shared<const ListedPage>(std::move(page))](
-          NamesConnection& c) -> Result<void> {
+  auto work = [applied,
+               claim = std::make_shared<const std::optional<ListingClaims::Held>>(std::move(claim)),
+               policy = policy(),
+               page = std::make_shared<const ListedPage>(std::move(page))](
+                  NamesConnection& c) -> Result<void> {
     *applied = ATOLL_TRY(apply_page(c, *page, policy, page->asked_ns));
     return {};
   };
@@ -149,24 +138,26 @@ Result<void> BucketNames::list_directory(const std::string& directory, const std
       return {};
     }));
     if (!from) return {};
-    if (!claim(*from)) continue;
-    auto result = list_run(directory, *from, since);
-    unclaim(*from);
-    if (!result) return result;
+    if (auto claim = claims_.take(*from)) {
+      ATOLL_TRY(list_run(directory, *from, since, std::move(*claim)));
+    } else {
+      claims_.wait_for(*from);
+    }
   }
 }
 
-// Page after page, each asked for while the one before goes into the database, up to what is known or
-// can be passed over.
+// Page after page, each asked for while the one before goes into the database, up to what is known, is being listed by
+// another thread, or can be passed over.
 Result<void> BucketNames::list_run(const std::string& directory,
                                    const std::string& first,
-                                   int64_t since_ns) {
+                                   int64_t since_ns,
+                                   ListingClaims::Held claim) {
   const std::string past = prefix_end(directory);
   std::string at = first;
   std::string subdirectory;
   size_t keys_in_it = 0;
   std::optional<Applying> applying;
-  for (bool more = true; more;) {
+  for (std::optional<ListingClaims::Held> held(std::move(claim)); held;) {
     auto page = ATOLL_TRY(list_from(*remote_, directory, at, now_ns()));
     at = page.past;
     if (!page.objects.empty()) {
@@ -178,7 +169,7 @@ Result<void> BucketNames::list_run(const std::string& directory,
       keys_in_it += static_cast<size_t>(std::ranges::count_if(
           page.objects, [&](const auto& info) { return info.key.starts_with(subdirectory); }));
     }
-    more = at < past && (subdirectory.empty() || keys_in_it < kKeysToPass);
+    bool more = at < past && (subdirectory.empty() || keys_in_it < kKeysToPass);
     if (more) {
       ATOLL_TRY(database_->read([&](NamesConnection& c) -> Result<void> {
         more = ATOLL_TRY(first_gap(c, at, key_after(at), since_ns)).has_value();
@@ -186,7 +177,8 @@ Result<void> BucketNames::list_run(const std::string& directory,
       }));
     }
     if (applying) ATOLL_TRY(finish(std::move(*applying)));
-    applying = apply_later(std::move(page));
+    applying = apply_later(std::move(page), std::move(held));
+    held = more ? claims_.take(at) : std::nullopt;
   }
   return finish(std::move(*applying));
 }
@@ -230,6 +222,7 @@ Result<void> BucketNames::list(std::string_view prefix,
         *remote_,
         *database_,
         [this] { return now_ns(); },
+        claims_,
         {std::string(prefix), policy(), since},
         [this](const ImportCounts&, const auto& changed) { tell(changed); });
     ATOLL_TRY(sweep.run({}));

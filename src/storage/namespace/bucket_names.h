@@ -6,15 +6,14 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <future>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "storage/namespace/listing_claims.h"
 #include "storage/namespace/names_database.h"
 #include "storage/namespace/namespace.h"
 #include "storage/namespace/page_apply.h"
@@ -61,13 +60,13 @@ class BucketNames : public Namespace {
     std::future<Result<void>> done;
     std::shared_ptr<AppliedPage> applied;
   };
-  Applying apply_later(ListedPage page);
+  Applying apply_later(ListedPage page, std::optional<ListingClaims::Held> claim = {});
   Result<void> finish(Applying applying);
   Result<void> list_directory(const std::string& directory, const std::string& first);
-  Result<void> list_run(const std::string& directory, const std::string& first, int64_t since_ns);
-  // Whether this thread is to list from there; if not, another one has just done so.
-  bool claim(const std::string& first);
-  void unclaim(const std::string& first);
+  Result<void> list_run(const std::string& directory,
+                        const std::string& first,
+                        int64_t since_ns,
+                        ListingClaims::Held claim);
   Result<RemoteObject> ask_for(std::string_view key);
   // `guessed`: info.modified is not from the bucket itself.
   Result<void> record_as_of(const ObjectInfo& info,
@@ -83,12 +82,11 @@ class BucketNames : public Namespace {
 
   const std::shared_ptr<Remote> remote_;
   const NamespaceOptions options_;
+  ListingClaims claims_;  // its writer may be the last to hold some
   const std::unique_ptr<NamesDatabase> database_;
 
   mutable std::atomic<int64_t> last_now_ns_ = 0;
   mutable std::mutex mutex_;
-  std::condition_variable listed_;
-  std::set<std::string> listing_;  // where LISTs under way begin
   ImportPolicy policy_;
 
   std::mutex observer_mutex_;

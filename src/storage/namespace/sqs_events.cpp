@@ -5,11 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/rest.h"
 #include "storage/namespace/s3_event.h"
 #include "storage/s3/signer.h"
 #include "storage/sha256.h"
@@ -190,9 +189,6 @@ void SqsEvents::start() {
 }
 
 void SqsEvents::run(const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock lock(mutex);
   auto pause = kFirstPause;
   while (!stop.stop_requested()) {
     const auto counts = receive();
@@ -201,7 +197,7 @@ void SqsEvents::run(const std::stop_token& stop) {
       continue;
     }
     say(fmt::format("{}; again in {} s", counts.error().to_string(), pause.count()));
-    never.wait_for(lock, stop, pause, [] { return false; });
+    rest(pause, stop);
     pause = std::min(2 * pause, kLongestPause);
   }
 }

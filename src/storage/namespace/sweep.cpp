@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "storage/namespace/key_guess.h"
 #include "storage/namespace/key_order.h"
 #include "storage/namespace/known_ranges.h"
 
@@ -12,7 +13,7 @@ namespace atl::storage {
 namespace {
 
 constexpr int kPagesPerBound = 16;
-// In one directory, before another listing begins behind it: so what is listed twice stays a fraction.
+// Of one listing, before another one begins behind it: so what is listed twice stays a fraction.
 constexpr int kPagesBeforeSplit = 4;
 // Pages of an import are dated in steps, so that neighbours make one row of `ranges`.
 constexpr int64_t kDateStep_ns = 5'000'000'000;
@@ -36,11 +37,16 @@ bool cut(ListedPage& page, const std::string& first, const std::string& past) {
 
 }  // namespace
 
-Sweep::Sweep(
-    Remote& remote, NamesDatabase& database, Clock clock, SweepRequest request, OnPage on_page)
+Sweep::Sweep(Remote& remote,
+             NamesDatabase& database,
+             Clock clock,
+             ListingClaims& claims,
+             SweepRequest request,
+             OnPage on_page)
     : remote_(remote),
       database_(database),
       clock_(std::move(clock)),
+      claims_(claims),
       request_(std::move(request)),
       on_page_(std::move(on_page)) {}
 
@@ -132,18 +138,62 @@ Sweep::Stretches::iterator Sweep::take_one() {
   return best;
 }
 
+// Behind a directory first; else where the keys of a stretch differ earliest, for that is probably the longest.
 bool Sweep::split_one() {
+  auto best = stretches_.end();
+  std::optional<std::string> best_guess;
   for (auto at = stretches_.begin(); at != stretches_.end(); ++at) {
-    if (!at->taken || at->pages_in_directory < kPagesBeforeSplit || at->directory.empty()) continue;
-    std::string middle = prefix_end(at->directory);
-    if (middle <= at->at || middle >= at->past) continue;
-    Stretch rest;
-    rest.at = middle;
-    rest.past = std::exchange(at->past, std::move(middle));
-    stretches_.insert(std::next(at), std::move(rest));
-    return true;
+    if (!at->taken) continue;
+    if (at->pages_in_directory >= kPagesBeforeSplit && split_at(at, prefix_end(at->directory))) {
+      return true;
+    }
+    if (at->pages_since_split < kPagesBeforeSplit) continue;
+    auto middle = guess(*at);
+    if (middle && (!best_guess || middle->size() < best_guess->size())) {
+      best = at;
+      best_guess = std::move(middle);
+    }
   }
-  return false;
+  if (!best_guess) return false;
+  const bool is_ahead = best->past >= prefix_end(best->directory);
+  if (!split_at(best, std::move(*best_guess))) return false;
+  // What is behind goes on with what was learnt, in longer steps.
+  const auto rest = std::next(best);
+  rest->directory = best->directory;
+  rest->page_place = best->page_place;
+  rest->steps = best->steps + (is_ahead ? 1 : 0);
+  best->pages_since_split = 0;
+  return true;
+}
+
+bool Sweep::split_at(Stretches::iterator stretch, std::string middle) {
+  if (middle <= stretch->at || middle >= stretch->past) return false;
+  Stretch rest;
+  rest.at = middle;
+  rest.past = std::exchange(stretch->past, std::move(middle));
+  stretches_.insert(std::next(stretch), std::move(rest));
+  return true;
+}
+
+// Where nothing behind it in its directory is being listed, steps that get longer find how far its keys go.
+std::optional<std::string> Sweep::guess(const Stretch& stretch) {
+  const std::string past = prefix_end(stretch.directory);
+  const size_t page_place = stretch.page_place;
+  if (page_place == 0) return std::nullopt;
+  if (stretch.past < past) {
+    auto between = key_between(stretch.at, stretch.past, page_place);
+    // The page that is under way probably reaches to there.
+    const bool is_next_page = between && between->size() == page_place + 1 &&
+                              between == key_ahead(stretch.at, page_place);
+    return is_next_page ? std::nullopt : between;
+  }
+  const size_t first_place = stretch.directory.size();
+  size_t place = page_place - std::min(stretch.steps, page_place);
+  for (place = std::max(place, first_place);; --place) {
+    auto ahead = key_ahead(stretch.at, place);
+    if (ahead && *ahead < past) return ahead;
+    if (place == first_place) return std::nullopt;
+  }
 }
 
 // How far there is more for this listing, which has come to `at`: in its own stretch or in the next.
@@ -161,32 +211,47 @@ std::optional<std::string> Sweep::goes_on(Stretches::iterator stretch, const std
   return stretch->past;
 }
 
-void Sweep::learn(Stretches::iterator stretch, const ListedPage& page) {
-  if (page.objects.empty()) return;
-  const std::string& first = page.objects.front().key;
-  const std::string& last = page.objects.back().key;
+// A page from `first` to `past`, whoever has listed it.
+void Sweep::learn(Stretches::iterator stretch, std::string_view first, std::string_view past) {
   const std::lock_guard lock(mutex_);
-  if (stretch->pages_in_directory == 0 || !first.starts_with(stretch->directory) ||
-      !last.starts_with(stretch->directory)) {
-    stretch->directory = common_directory(first, last);
-    stretch->pages_in_directory = 0;
+  stretch->at = past;
+  if (stretch->pages_in_directory == 0) {
+    stretch->directory = common_directory(first.empty() ? past : first, past);
+  } else if (!past.starts_with(stretch->directory)) {  // one that both lie in
+    stretch->directory = common_directory(stretch->directory, past);
   }
-  if (++stretch->pages_in_directory == kPagesBeforeSplit) changed_.notify_one();
+  if (first.starts_with(stretch->directory)) {
+    stretch->page_place = std::max(stretch->page_place, first_difference(first, past));
+  }
+  ++stretch->pages_in_directory;
+  if (++stretch->pages_since_split >= kPagesBeforeSplit) changed_.notify_one();
   if (++stretch->pages_since_bound == kPagesPerBound) {
     stretch->pages_since_bound = 0;
-    bounds_.push_back(page.past);
+    bounds_.emplace_back(past);
   }
 }
 
 Result<void> Sweep::list(Stretches::iterator stretch) {
+  std::optional<Applying> applying;
+  auto listed = list_pages(stretch, applying);
+  // Also after an error: what came before it is in the database.
+  if (applying) {
+    auto finished = finish(std::move(*applying));
+    if (listed) return finished;
+  }
+  return listed;
+}
+
+// The last page's application is left in `applying`.
+Result<void> Sweep::list_pages(Stretches::iterator stretch, std::optional<Applying>& applying) {
   std::string first;
   {
     const std::lock_guard lock(mutex_);
     first = stretch->at;
     if (first > request_.prefix) bounds_.push_back(first);
   }
-  std::optional<Applying> applying;
   std::string at = first;
+  std::string waited_for;
   for (auto past = goes_on(stretch, at); past; past = goes_on(stretch, at)) {
     if (stop_.stop_requested()) return fail(ErrorCode::kCancelled, "the import was stopped");
     std::optional<KeyRange> gap;
@@ -194,21 +259,30 @@ Result<void> Sweep::list(Stretches::iterator stretch) {
       gap = ATOLL_TRY(first_gap(c, at, *past, request_.since_ns));
       return {};
     }));
-    if (!gap) {
-      at = *past;
+    // What others have listed tells as much as what we have.
+    const std::string& known_to = gap ? gap->first : *past;
+    if (!waited_for.empty() && waited_for < known_to) learn(stretch, waited_for, known_to);
+    waited_for.clear();
+    at = known_to;
+    past = goes_on(stretch, at);
+    if (!gap || !past) continue;
+    auto claim = claims_.take(gap->first);
+    if (!claim) {
+      if (applying) ATOLL_TRY(finish(std::move(*std::exchange(applying, std::nullopt))));
+      claims_.wait_for(gap->first);
+      waited_for = gap->first;
       continue;
     }
     auto page = ATOLL_TRY(list_from(remote_, request_.prefix, gap->first, clock_()));
     count_request();
-    learn(stretch, page);
+    if (!page.objects.empty()) learn(stretch, gap->first, page.past);
     at = page.past;
     // Where this is the stretch's end, the rest is another listing's.
     past = goes_on(stretch, at);
     if (!cut(page, first, past ? *past : end_of(stretch))) continue;
-    if (applying) ATOLL_TRY(finish(*applying));
-    applying = apply_later(std::move(page));
+    if (applying) ATOLL_TRY(finish(std::move(*std::exchange(applying, std::nullopt))));
+    applying.emplace(apply_later(std::move(page), std::move(*claim)));
   }
-  if (applying) return finish(*applying);
   return {};
 }
 
@@ -222,12 +296,14 @@ std::string Sweep::end_of(Stretches::iterator stretch) {
   return stretch->past;
 }
 
-Sweep::Applying Sweep::apply_later(ListedPage page) {
+Sweep::Applying Sweep::apply_later(ListedPage page, ListingClaims::Held claim) {
   auto applied = std::make_shared<AppliedPage>();
   const int64_t step = std::max<int64_t>(0, page.asked_ns - begin_ns_) / kDateStep_ns;
   const int64_t date_ns = begin_ns_ + step * kDateStep_ns;
-  // Nothing of the sweep's own: after an error it may be gone before the writer comes to this.
+  // Nothing of the sweep's own: after an error it may be gone before the writer comes to this. The claim goes with it,
+  // when the page is in the database.
   auto work = [applied,
+               claim = std::make_shared<const ListingClaims::Held>(std::move(claim)),
                date_ns,
                policy = request_.policy,
                page = std::make_shared<const ListedPage>(std::move(page))](
@@ -238,7 +314,7 @@ Sweep::Applying Sweep::apply_later(ListedPage page) {
   return {database_.write_later(std::move(work)), std::move(applied)};
 }
 
-Result<void> Sweep::finish(Applying& applying) {
+Result<void> Sweep::finish(Applying applying) {
   ATOLL_TRY(applying.done.get());
   const ImportCounts& page = applying.applied->counts;
   const std::lock_guard lock(counts_mutex_);

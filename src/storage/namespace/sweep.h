@@ -3,10 +3,11 @@
 // A listing goes page by page, so its pages cannot be asked for at once; but listings that begin at
 // different keys can. Where they begin is known from the last import, which left a key for every 16
 // pages (`bounds`); and where nothing is known, from what comes in: once a listing has been within one
-// directory for several pages, another one begins behind that directory. A listing that reaches the
+// directory for several pages, another one begins behind that directory, and the next ones within it, at keys
+// that are guessed (key_guess.h). A listing that reaches the
 // start of the next goes on with it if nobody else has begun it; so what is asked for twice is at most
-// the end of a page for each of the listings under way. What others have listed since the sweep began
-// is passed over.
+// the end of a page for each of the listings under way, and less than a quarter more than there is. What others
+// have listed since the sweep began is passed over, and what they are listing waited for.
 //
 // Pages go into the database in the writer's thread while the next ones are under way.
 #pragma once
@@ -22,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/namespace/listing_claims.h"
 #include "storage/namespace/page_apply.h"
 
 namespace atl::storage {
@@ -41,7 +43,12 @@ class Sweep {
   using OnPage =
       std::function<void(const ImportCounts& so_far, const std::vector<std::string>& changed)>;
 
-  Sweep(Remote& remote, NamesDatabase& database, Clock clock, SweepRequest request, OnPage on_page);
+  Sweep(Remote& remote,
+        NamesDatabase& database,
+        Clock clock,
+        ListingClaims& claims,
+        SweepRequest request,
+        OnPage on_page);
 
   // kCancelled: stopped. Whatever the error, the pages that came before it are in the database.
   Result<ImportCounts> run(std::stop_token stop);
@@ -52,9 +59,12 @@ class Sweep {
     std::string at;
     std::string past;
     bool taken = false;
-    std::string directory;  // where the last pages were
+    std::string directory;  // that the pages so far lie in
     int pages_in_directory = 0;
+    int pages_since_split = 0;
     int pages_since_bound = 0;
+    size_t page_place = 0;  // where keys a page apart differ first; 0: not known
+    size_t steps = 1;       // the next guess ahead is so many places before that
   };
   using Stretches = std::list<Stretch>;
   struct Applying {
@@ -66,17 +76,21 @@ class Sweep {
   void work();
   Stretches::iterator take_one();  // mutex_ held, as for all that touches stretches_
   bool split_one();
+  bool split_at(Stretches::iterator stretch, std::string middle);
+  static std::optional<std::string> guess(const Stretch& stretch);
   std::optional<std::string> goes_on(Stretches::iterator stretch, const std::string& at);
   Result<void> list(Stretches::iterator stretch);
-  Result<void> finish(Applying& applying);
+  Result<void> list_pages(Stretches::iterator stretch, std::optional<Applying>& applying);
+  Result<void> finish(Applying applying);
   std::string end_of(Stretches::iterator stretch);
   void count_request();
-  void learn(Stretches::iterator stretch, const ListedPage& page);
-  Applying apply_later(ListedPage page);
+  void learn(Stretches::iterator stretch, std::string_view first, std::string_view past);
+  Applying apply_later(ListedPage page, ListingClaims::Held claim);
 
   Remote& remote_;
   NamesDatabase& database_;
   const Clock clock_;
+  ListingClaims& claims_;
   const SweepRequest request_;
   const OnPage on_page_;
   int64_t begin_ns_ = 0;

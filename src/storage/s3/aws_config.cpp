@@ -29,20 +29,24 @@ class ConfigReader {
     return std::string(profiles_.value(profile_, property));
   }
 
-  // `service` as in AWS_ENDPOINT_URL_S3 and in a services section.
-  Result<std::string> endpoint(std::string_view upper_case, std::string_view lower_case) const {
+  // `service` as in a services section, and in upper case in its variable: AWS_ENDPOINT_URL_S3.
+  Result<std::string> endpoint(std::string_view service) const {
     if (is_true(
             first({"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}, "ignore_configured_endpoint_urls"))) {
       return std::string{};
     }
     std::string url;
+    std::string upper_case(service);
+    for (char& c : upper_case) {
+      if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+    }
     for (const auto& name :
          {fmt::format("AWS_ENDPOINT_URL_{}", upper_case), std::string("AWS_ENDPOINT_URL")}) {
       if (url.empty()) url = set_variable(variable_, name).value_or("");
     }
-    if (url.empty()) url = of_services(lower_case);
+    if (url.empty()) url = of_services(service);
     if (url.empty()) url = profiles_.value(profile_, "endpoint_url");
-    return checked(std::move(url));
+    return checked_endpoint_url(std::move(url));
   }
 
   const std::string& profile() const { return profile_; }
@@ -53,22 +57,6 @@ class ConfigReader {
     if (section == profiles_.services.end()) return {};
     const auto found = section->second.find(fmt::format("{}.endpoint_url", service));
     return found == section->second.end() ? std::string{} : found->second;
-  }
-
-  static Result<std::string> checked(std::string url) {
-    if (url.empty()) return url;
-    const std::string_view view = url;
-    const size_t scheme =
-        view.starts_with("https://") ? 8 : (view.starts_with("http://") ? 7 : view.size());
-    const bool plain = std::ranges::all_of(view, [](char c) { return c > ' ' && c < 0x7f; });
-    if (scheme >= view.size() || view[scheme] == '/' || !plain ||
-        view.find_first_of("?#@") != std::string_view::npos) {
-      return fail(ErrorCode::kInvalidInput,
-                  "the configured endpoint_url is not http://HOST or https://HOST",
-                  "look at AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the profile's endpoint_url");
-    }
-    while (url.ends_with('/')) url.pop_back();
-    return url;
   }
 
   const EnvironmentVariable& variable_;
@@ -90,13 +78,42 @@ Result<AwsConfig> read_aws_config(const EnvironmentVariable& variable, std::stri
                 "the configured AWS region is not a region's name, such as eu-central-1",
                 "look at AWS_REGION, AWS_DEFAULT_REGION and the profile's region");
   }
-  config.endpoint_url = ATOLL_TRY(reader.endpoint("S3", "s3"));
-  config.sts_endpoint_url = ATOLL_TRY(reader.endpoint("STS", "sts"));
+  config.endpoint_url = ATOLL_TRY(reader.endpoint("s3"));
+  config.sts_endpoint_url = ATOLL_TRY(reader.endpoint("sts"));
   config.ca_bundle = reader.first({"AWS_CA_BUNDLE"}, "ca_bundle");
+  for (const char* curls : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    if (config.ca_bundle.empty()) config.ca_bundle = set_variable(variable, curls).value_or("");
+  }
   const std::string_view style = profiles.value(config.profile, "s3.addressing_style");
   if (style == "path") config.path_style = true;
   if (style == "virtual") config.path_style = false;
   return config;
+}
+
+Result<std::string> read_endpoint_url(const EnvironmentVariable& variable,
+                                      std::string_view profile,
+                                      std::string_view service) {
+  const AwsProfiles profiles = ATOLL_TRY(load_profiles(variable));
+  const ConfigReader reader(
+      variable, profiles, ATOLL_TRY(choose_profile(profiles, variable, profile)));
+  return reader.endpoint(service);
+}
+
+Result<std::string> checked_endpoint_url(std::string url) {
+  if (url.empty()) return url;
+  const std::string_view view = url;
+  const size_t scheme =
+      view.starts_with("https://") ? 8 : (view.starts_with("http://") ? 7 : view.size());
+  const bool plain = std::ranges::all_of(view, [](char c) { return c > ' ' && c < 0x7f; });
+  if (scheme >= view.size() || view[scheme] == '/' || !plain ||
+      view.find_first_of("?#@") != std::string_view::npos) {
+    return fail(ErrorCode::kInvalidInput,
+                "the configured endpoint_url is not http://HOST or https://HOST",
+                "look at AWS_ENDPOINT_URL and those that name a service, such as "
+                "AWS_ENDPOINT_URL_S3, and at the profile's endpoint_url");
+  }
+  while (url.ends_with('/')) url.pop_back();
+  return url;
 }
 
 // botocore's partitions.json, version 1.44.

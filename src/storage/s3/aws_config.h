@@ -21,7 +21,8 @@ struct AwsConfig {
   std::string endpoint_url;
   // The same for STS, with AWS_ENDPOINT_URL_STS; there "" means https://sts.REGION.SUFFIX.
   std::string sts_endpoint_url;
-  // AWS_CA_BUNDLE, the profile's ca_bundle: a file of certificates; "": the system's.
+  // AWS_CA_BUNDLE, the profile's ca_bundle, or, as curl has it, CURL_CA_BUNDLE, SSL_CERT_FILE: a file of
+  // certificates; "": the system's.
   std::string ca_bundle;
   // The profile's s3 addressing_style: true for "path", false for "virtual", nullopt for "auto" and where it says nothing.
   std::optional<bool> path_style;
@@ -31,6 +32,15 @@ struct AwsConfig {
 // a region that cannot be part of a host name, an endpoint that is no http:// or https:// URL.
 Result<AwsConfig> read_aws_config(const EnvironmentVariable& variable,
                                   std::string_view profile = {});
+
+// Of another service: `service` is its id in lower case with '_' for blanks, "sagemaker", "cloudwatch_logs", as in its variable
+// AWS_ENDPOINT_URL_CLOUDWATCH_LOGS and in a services section. "": AWS's own. Errors as above.
+Result<std::string> read_endpoint_url(const EnvironmentVariable& variable,
+                                      std::string_view profile,
+                                      std::string_view service);
+
+// Without a '/' at its end; kInvalidInput where it is no http:// or https:// URL of a host.
+Result<std::string> checked_endpoint_url(std::string url);
 
 // The domain of AWS's services in a region: "amazonaws.com", in China "amazonaws.com.cn", ….
 std::string_view aws_domain(std::string_view region);

@@ -43,6 +43,22 @@ TEST_F(AwsConfigTest, takes_the_region_from_the_variables_then_from_the_profile)
   EXPECT_EQ(read().region, "b-1");
 }
 
+TEST_F(AwsConfigTest, takes_the_endpoint_of_any_service_from_the_same_places) {
+  const auto url = [&] {
+    return read_endpoint_url(environment_.variable(), "", "cloudwatch_logs").value();
+  };
+  EXPECT_EQ(url(), "");
+  environment_.write(".aws/config",
+                     "[default]\nservices = here\n[services here]\ncloudwatch_logs =\n"
+                     "  endpoint_url = http://three\n");
+  EXPECT_EQ(url(), "http://three");
+  environment_.set("AWS_ENDPOINT_URL", "http://two/");
+  EXPECT_EQ(url(), "http://two");
+  environment_.set("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://one");
+  EXPECT_EQ(url(), "http://one");
+  EXPECT_FALSE(checked_endpoint_url("one:80").has_value());
+}
+
 TEST_F(AwsConfigTest, takes_the_endpoint_from_the_most_special_place) {
   environment_.write(".aws/config",
                      "[default]\n"
@@ -70,6 +86,11 @@ TEST_F(AwsConfigTest, reads_certificates_and_addressing_style) {
                      "[default]\nca_bundle = /a.pem\ns3 =\n  addressing_style = path\n"
                      "[profile b]\ns3 =\n  addressing_style = virtual\n"
                      "[profile c]\ns3 =\n  addressing_style = auto\n");
+  EXPECT_EQ(read("b").ca_bundle, "");
+  environment_.set("SSL_CERT_FILE", "/ssl.pem");
+  EXPECT_EQ(read("b").ca_bundle, "/ssl.pem");
+  environment_.set("CURL_CA_BUNDLE", "/curl.pem");
+  EXPECT_EQ(read("b").ca_bundle, "/curl.pem");
   EXPECT_EQ(read().ca_bundle, "/a.pem");
   EXPECT_EQ(read().path_style, true);
   EXPECT_EQ(read("b").path_style, false);

@@ -45,26 +45,34 @@ class CredentialsChain {
   Result<FetchedCredentials> fetch_from(Source source) const {
     switch (source) {
       case Source::kEnvironment:
-        return environment_credentials(context_);
+        return named(environment_credentials(context_), "the environment");
       case Source::kWebIdentity:
-        return environment_web_identity(context_);
+        return named(environment_web_identity(context_), "the environment's web identity");
       case Source::kContainer:
-        return container_credentials(context_);
+        return named(container_credentials(context_), "the container's endpoint");
       default:
         break;
     }
     const AwsProfiles profiles = ATOLL_TRY(load_profiles(context_.variable));
     const std::string profile =
         ATOLL_TRY(choose_profile(profiles, context_.variable, context_.profile));
-    if (source == Source::kProfile) return profile_credentials(context_, profiles, profile);
+    if (source == Source::kProfile) {
+      return named(profile_credentials(context_, profiles, profile),
+                   fmt::format("profile '{}'", profile));
+    }
     auto instance = ATOLL_TRY(instance_credentials(context_, profiles, profile));
-    if (instance) return *std::move(instance);
+    if (instance) return named(*std::move(instance), "the role of this EC2 instance");
     return fail(ErrorCode::kPermission,
                 fmt::format("there are no AWS credentials: none in the environment, in profile "
                             "'{}', from a container or an EC2 instance",
                             profile),
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; a public bucket "
                 "can be read anonymously");
+  }
+
+  static Result<FetchedCredentials> named(Result<FetchedCredentials> fetched, std::string source) {
+    if (fetched) fetched->keys.source = std::move(source);
+    return fetched;
   }
 
   const CredentialsContext context_;

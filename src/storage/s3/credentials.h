@@ -20,6 +20,7 @@ struct Credentials {
   std::string secret_access_key;
   std::string session_token;  // "" for long-term keys
   std::optional<std::chrono::system_clock::time_point> expires;
+  std::string source;  // for people: "the environment", "profile 'dev'"
 };
 
 // Thread safe.

@@ -53,9 +53,13 @@ Result<FetchedCredentials> web_identity_credentials(const CredentialsContext& co
 bool environment_has_web_identity(const CredentialsContext& context);
 Result<FetchedCredentials> environment_web_identity(const CredentialsContext& context);
 
-// credential_process: what the command, run by /bin/sh, prints.
-Result<FetchedCredentials> process_credentials(
-    const std::string& command, std::chrono::milliseconds deadline = std::chrono::minutes(1));
+// credential_process: what the command, run by /bin/sh, prints. It has so long to print all, and then to end.
+struct ProcessDeadlines {
+  std::chrono::milliseconds answer = std::chrono::minutes(1);
+  std::chrono::milliseconds end = std::chrono::seconds(10);
+};
+Result<FetchedCredentials> process_credentials(const std::string& command,
+                                               ProcessDeadlines deadlines = {});
 
 // The endpoint of a container's agent: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI (ECS) or …_FULL_URI (EKS pod identity
 // and others).

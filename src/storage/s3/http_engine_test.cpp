@@ -69,7 +69,7 @@ TEST(HttpEngine, a_request_goes_out_as_it_was_given) {
 TEST(HttpEngine, every_method_sends_what_it_should) {
   ScriptedServer server([](const ScriptedRequest& request) {
     auto answer = scripted_answer(200, "12345");
-    if (request.method == "HEAD") answer.bytes.resize(answer.bytes.size() - 5);
+    if (request.method == "HEAD") answer.bytes.erase(answer.bytes.size() - 5);
     return answer;
   });
   const auto engine = make_engine();
@@ -147,7 +147,7 @@ TEST(HttpEngine, a_body_longer_than_the_memory_for_it_is_an_error) {
 TEST(HttpEngine, a_short_body_is_an_error_with_and_without_a_reset) {
   ScriptedServer server([](const ScriptedRequest& request) {
     auto answer = scripted_answer(200, "1234567890");
-    answer.bytes.resize(answer.bytes.size() - 3);
+    answer.bytes.erase(answer.bytes.size() - 3);
     answer.then = request.target == "/reset" ? Then::kReset : Then::kClose;
     return answer;
   });
@@ -185,7 +185,7 @@ TEST(HttpEngine, an_answer_without_an_end_or_without_sense_is_an_error) {
 TEST(HttpEngine, a_stalled_answer_is_given_up) {
   ScriptedServer server([](const ScriptedRequest& request) {
     auto answer = scripted_answer(200, "1234567890");
-    answer.bytes.resize(request.target == "/silent" ? 0 : answer.bytes.size() - 3);
+    answer.bytes.erase(request.target == "/silent" ? 0 : answer.bytes.size() - 3);
     answer.then = Then::kHold;
     return answer;
   });

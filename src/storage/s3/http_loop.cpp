@@ -53,7 +53,7 @@ Result<void> HttpLoop::open() {
   if (!options_.ca_bundle.empty() && ::access(options_.ca_bundle.c_str(), R_OK) != 0) {
     return fail(ErrorCode::kInvalidInput,
                 "the certificates in " + options_.ca_bundle + " cannot be read",
-                "AWS_CA_BUNDLE must name a readable file");
+                "AWS_CA_BUNDLE, or CURL_CA_BUNDLE or SSL_CERT_FILE, must name a readable file");
   }
   epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return fail_errno("making an epoll", errno);

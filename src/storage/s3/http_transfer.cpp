@@ -217,17 +217,37 @@ Result<HttpResponse> HttpTransfer::finish(CURLcode code) {
       [[fallthrough]];
     case CURLE_URL_MALFORMAT:
       return tl::unexpected(error(ErrorCode::kInvalidInput, what, "check the endpoint's URL"));
-    case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
+      return tl::unexpected(error(ErrorCode::kInvalidInput,
+                                  what,
+                                  "the file that AWS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE "
+                                  "names must hold certificates, PEM"));
+    case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
-      return tl::unexpected(
-          error(ErrorCode::kInvalidInput,
-                what,
-                "the server's certificate is not trusted: set AWS_CA_BUNDLE to the file with its "
-                "authority's"));
+      return tl::unexpected(error(ErrorCode::kInvalidInput, what, certificate_hint()));
     default:
       return tl::unexpected(error(ErrorCode::kIo, what));
   }
+}
+
+// What OpenSSL has found wrong with the certificate, by its codes (openssl/x509_vfy.h); none: it is the
+// name that libcurl did not find in it.
+std::string HttpTransfer::certificate_hint() const {
+  constexpr long kUnset = 1;  // libcurl looks at the name before it asks for a code
+  constexpr long kNotYetValid = 9;
+  constexpr long kExpired = 10;
+  long found = 0;
+  curl_easy_getinfo(handle_.get(), CURLINFO_SSL_VERIFYRESULT, &found);
+  if (found <= kUnset) {
+    return "the server's certificate is for another name: use the endpoint's name that stands in "
+           "it";
+  }
+  if (found == kNotYetValid || found == kExpired) {
+    return "the server's certificate has expired or is not valid yet, or this machine's clock is "
+           "wrong";
+  }
+  return "the server's certificate is not trusted: set AWS_CA_BUNDLE to the file with its "
+         "authority's";
 }
 
 Error HttpTransfer::error(ErrorCode code, std::string_view what, std::string hint) const {

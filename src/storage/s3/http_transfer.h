@@ -42,6 +42,7 @@ class HttpTransfer {
 
   // What came of it. After this the transfer is empty.
   Result<HttpResponse> finish(CURLcode code);
+  std::string certificate_hint() const;
   // "GET https://host/path: WHAT", without the query, which may hold a signature.
   Error error(ErrorCode code, std::string_view what, std::string hint = {}) const;
 

@@ -125,16 +125,17 @@ Result<std::string> read_output(int fd, SteadyTime deadline) {
 }  // namespace
 
 Result<FetchedCredentials> process_credentials(const std::string& command,
-                                               std::chrono::milliseconds deadline) {
-  const SteadyTime end = std::chrono::steady_clock::now() + deadline;
+                                               ProcessDeadlines deadlines) {
+  const SteadyTime begun = std::chrono::steady_clock::now();
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("making a pipe", errno);
   const UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
   Child child(ATOLL_TRY(start(command, theirs.get())));
   theirs = UniqueFd();  // so that their end is ours
-  const std::string output = ATOLL_TRY(read_output(ours.get(), end));
-  const std::optional<int> status = child.wait_until(end);
+  const std::string output = ATOLL_TRY(read_output(ours.get(), begun + deadlines.answer));
+  const std::optional<int> status =
+      child.wait_until(std::chrono::steady_clock::now() + deadlines.end);
   if (!status) return process_failed("has not ended in time");
   if (!WIFEXITED(*status)) {
     return process_failed(fmt::format("ended by signal {}", WTERMSIG(*status)));

@@ -27,13 +27,15 @@ TEST(ProcessCredentials, of_a_command_that_fails_are_an_error_without_its_output
 
 TEST(ProcessCredentials, of_a_command_that_does_not_answer_end_it_with_what_it_started) {
   // The shell's child holds our pipe; it must be gone, too, or this would not return.
-  const auto fetched = process_credentials("tail -f /dev/null; exit 0", milliseconds(50));
+  const auto fetched =
+      process_credentials("tail -f /dev/null; exit 0", {.answer = milliseconds(50)});
   ASSERT_FALSE(fetched.has_value());
   EXPECT_THAT(fetched.error().to_string(), HasSubstr("has not answered in time"));
 }
 
 TEST(ProcessCredentials, of_a_command_that_does_not_end_are_an_error) {
-  const auto fetched = process_credentials("exec >/dev/null; tail -f /dev/null", milliseconds(50));
+  const auto fetched =
+      process_credentials("exec >/dev/null; tail -f /dev/null", {.end = milliseconds(50)});
   ASSERT_FALSE(fetched.has_value());
   EXPECT_THAT(fetched.error().to_string(), HasSubstr("has not ended in time"));
 }

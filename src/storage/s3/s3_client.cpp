@@ -22,8 +22,6 @@ constexpr std::string_view kEmptySha256 =
 constexpr int kMostRedirects = 3;
 // AWS refuses what is 15 minutes off; less than this is not worth a try of its own.
 constexpr std::chrono::minutes kTolerableSkew{4};
-// A try that begins just before the deadline may still take so long.
-constexpr milliseconds kLeastTry{60'000};
 
 uint64_t random_seed() {
   std::random_device device;
@@ -195,7 +193,8 @@ void S3Client::send_signed(const std::shared_ptr<Call>& call,
   http.stall_timeout = is_patient ? request.patience : options_.stall_timeout;
   http.stall_bytes = is_patient ? 1 : options_.stall_bytes;
   const auto spent = std::chrono::duration_cast<milliseconds>(Retries::Clock::now() - call->began);
-  http.deadline = std::max({kLeastTry, request.patience, options_.retries.deadline - spent});
+  http.deadline =
+      std::max({options_.last_try, request.patience, options_.retries.deadline - spent});
   call->wait_for(engine_->start(std::move(http), [this, call](Result<HttpResponse> answer) {
     on_answer(call, std::move(answer));
   }));

@@ -41,6 +41,8 @@ struct S3ClientOptions {
   std::chrono::milliseconds stall_timeout{10'000};
   uint64_t stall_bytes = uint64_t{32}
                          << 10;  // slower than this in stall_timeout is as good as nothing
+  // A try that begins just before the deadline of all may still take so long.
+  std::chrono::milliseconds last_try{60'000};
   std::function<std::chrono::system_clock::time_point()> now;  // nullptr: the system's clock
 };
 

@@ -45,12 +45,14 @@ std::string permission_hint(const FailedRequest& request, std::string_view code)
       permission_for(request));
 }
 
-ErrorCode error_code(int status, std::string_view code) {
+ErrorCode error_code(const FailedRequest& request, int status, std::string_view code) {
   if (status == 404) return ErrorCode::kNotFound;
   if (status == 401 || status == 403 || is_expired_token(code)) return ErrorCode::kPermission;
   if (status == 412 || (status == 409 && code == "ConditionalRequestConflict")) {
     return ErrorCode::kConflict;
   }
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (!reads && (status == 501 || code == "NotImplemented")) return ErrorCode::kUnsupported;
   return ErrorCode::kIo;
 }
 
@@ -60,6 +62,7 @@ std::string hint(const FailedRequest& request, ErrorCode kind, int status, std::
   if (status == 301 || status == 307 || status == 308) {
     return "the bucket is in another region: set AWS_REGION to it";
   }
+  if (kind == ErrorCode::kUnsupported) return "this server lacks a part of S3 that is needed here";
   return {};
 }
 
@@ -88,7 +91,7 @@ bool is_clock_skew(std::string_view code) { return code == "RequestTimeTooSkewed
 Error s3_error(const FailedRequest& request,
                const HttpResponse& response,
                const S3ErrorBody& body) {
-  const ErrorCode code = error_code(response.status, body.code);
+  const ErrorCode code = error_code(request, response.status, body.code);
   std::string message = fmt::format("{}: {}", request.what, response.status);
   // Both come from the server and stand in a line for a person.
   const auto add = [&message](std::string_view before, std::string_view text) {

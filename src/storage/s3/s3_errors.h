@@ -22,7 +22,7 @@ struct FailedRequest {
   bool is_listing = false;
   bool is_signed = true;
 };
-// kNotFound, kPermission, kConflict or kIo, with a hint.
+// kNotFound, kPermission, kConflict, kUnsupported (of what would change something) or kIo, with a hint.
 Error s3_error(const FailedRequest& request, const HttpResponse& response, const S3ErrorBody& body);
 
 }  // namespace atl::storage

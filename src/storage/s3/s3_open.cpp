@@ -1,6 +1,8 @@
 // open_s3_remote(): from settings to a client.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "storage/s3/aws_config.h"
 #include "storage/s3/credentials.h"
 #include "storage/s3/s3_remote.h"
@@ -52,6 +54,13 @@ Result<std::shared_ptr<Remote>> open_s3_remote(std::string_view uri,
   S3ClientOptions client;
   client.region = options.region;
   client.retries = options.retries;
+  if (options.patience.count() > 0) {
+    const auto half = options.patience / 2;
+    client.retries.deadline = std::min(client.retries.deadline, half);
+    client.last_try = half;
+    client.connect_timeout = std::min(client.connect_timeout, half);
+    client.stall_timeout = std::min(client.stall_timeout, half);
+  }
   return make_s3_remote(
       S3Client::make(
           std::move(endpoint), std::move(client), engine, find_credentials(std::move(context))),

@@ -23,8 +23,8 @@ constexpr size_t kKeysOfAPage = 1000;
 constexpr int kParallelRemovals = 16;
 // Of the keys that a server was too busy to remove.
 constexpr int kRemovalRounds = 5;
-// As much as a read-ahead window has under way.
-constexpr size_t kKeptBufferBytes = size_t{64} << 20;
+// As much as the least read-ahead window has under way.
+constexpr size_t kKeptBufferBytes = size_t{32} << 20;
 
 Blob blob_of(std::string_view text) {
   const auto bytes = std::as_bytes(std::span(text));

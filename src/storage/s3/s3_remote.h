@@ -31,6 +31,8 @@ struct S3RemoteOptions {
   std::optional<bool> path_style;
   bool anonymous = false;
   RetryOptions retries;
+  // A request takes no longer, in all; 0: until `retries` and S3ClientOptions end it. For small ones.
+  std::chrono::milliseconds patience{0};
   S3TransferOptions transfer;
   HttpEngineOptions http;  // where open_s3_remote() makes the engine
 };

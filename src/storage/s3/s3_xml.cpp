@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <pugixml.hpp>
 
+#include "base/utf8.h"
+
 namespace atl::storage {
 
 namespace {
@@ -120,26 +122,11 @@ std::string escaped(std::string_view text) {
   return xml;
 }
 
-// The length of the UTF-8 sequence at the start, 0 if there is none that XML 1.0 takes.
+// The length of the character at the start, 0 if there is none that XML 1.0 takes.
 size_t xml_character(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) {
-    const bool is_fine = first >= 0x20 || first == '\t' || first == '\n' || first == '\r';
-    return is_fine ? 1 : 0;
-  }
-  const size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < size) return 0;
-  uint32_t code = first & (0xffU >> (size + 1));
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  const bool is_shortest = size == 2 || code >= (size == 3 ? 0x800U : 0x10000U);
-  const bool is_surrogate = code >= 0xd800 && code <= 0xdfff;
-  const bool is_fine =
-      is_shortest && !is_surrogate && code <= 0x10ffff && code != 0xfffe && code != 0xffff;
-  return is_fine ? size : 0;
+  const auto [bytes, code] = first_character(text);
+  const bool is_control = code < 0x20 && code != '\t' && code != '\n' && code != '\r';
+  return is_control || code == 0xfffe || code == 0xffff ? 0 : bytes;
 }
 
 }  // namespace
