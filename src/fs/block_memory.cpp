@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 namespace atl::fs {
 
@@ -21,7 +22,9 @@ struct BlockMemory::State {
     uint64_t bytes = 0;
     std::optional<Result<Blob>> result;  // none: under way
     bool was_read = false;
+    bool is_guess = false;
   };
+  enum class For { kGuess, kReader, kWaiting };
   using Entries = std::list<Entry>;  // the latest in front
 
   std::shared_ptr<storage::Remote> remote;
@@ -34,6 +37,7 @@ struct BlockMemory::State {
   Entries entries;
   std::unordered_map<std::string_view, Entries::iterator> by_name;
   uint64_t held_bytes = 0;
+  uint64_t guessed_bytes = 0;  // of them
 
   static std::string name_of(const ObjectVersion& version, uint64_t block) {
     return fmt::format("{}/{}/{}", block, version.etag, version.key);
@@ -43,33 +47,47 @@ struct BlockMemory::State {
   }
   void erase(Entries::iterator entry) {
     held_bytes -= entry->bytes;
+    if (entry->is_guess) guessed_bytes -= entry->bytes;
     by_name.erase(entry->name);
     entries.erase(entry);
   }
-  // Drops the oldest until `bytes` more fit; of those not read yet only if `force`.
-  bool make_room(uint64_t bytes, bool force) {
-    for (const bool also_unread : {false, true}) {
-      if (also_unread && !force) break;
+  bool may_drop(const Entry& entry, For whom) const {
+    if (!entry.result) return false;
+    return entry.was_read || whom == For::kWaiting || (entry.is_guess && whom == For::kReader);
+  }
+  // Drops the oldest until `bytes` more fit: first what has been read, then guesses, and the rest only for who waits.
+  bool make_room(uint64_t bytes, For whom) {
+    for (const For pass : {For::kGuess, For::kReader, For::kWaiting}) {
+      if (pass > whom) break;
       for (auto at = entries.end(); held_bytes + bytes > max_bytes && at != entries.begin();) {
         --at;
-        if (!at->result || (!at->was_read && !also_unread)) continue;
+        if (!may_drop(*at, pass)) continue;
         const auto dropped = at++;
         erase(dropped);
       }
     }
-    return held_bytes + bytes <= max_bytes;
+    const bool fits = held_bytes + bytes <= max_bytes;
+    return fits && (whom != For::kGuess || guessed_bytes + bytes <= max_bytes / 2);
   }
-  void insert(std::string name, uint64_t bytes) {
-    entries.push_front({std::move(name), bytes, std::nullopt, false});
+  void insert(std::string name, uint64_t bytes, bool is_guess) {
+    entries.push_front({std::move(name), bytes, std::nullopt, false, is_guess});
     by_name.emplace(entries.front().name, entries.begin());
     held_bytes += bytes;
+    if (is_guess) guessed_bytes += bytes;
+  }
+  void no_guess_any_more(Entry& entry) {
+    if (std::exchange(entry.is_guess, false)) guessed_bytes -= entry.bytes;
   }
   void deliver(const std::string& name, Result<Blob> result) {
     {
       const std::lock_guard lock(mutex);
       const auto found = by_name.find(name);
-      if (found != by_name.end() && !found->second->result)
+      if (found != by_name.end() && !found->second->result) {
+        // Who waits for a guess that has failed asks anew.
+        const bool is_in_vain = found->second->is_guess && !result;
         found->second->result = std::move(result);
+        if (is_in_vain) erase(found->second);
+      }
     }
     arrived.notify_all();
   }
@@ -111,6 +129,7 @@ Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool
         continue;
       }
       entry->was_read = true;
+      state.no_guess_any_more(*entry);
       state.entries.splice(state.entries.begin(), state.entries, entry);
       return **entry->result;
     }
@@ -121,8 +140,8 @@ Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool
     }
     asked = true;
     const uint64_t bytes = state.bytes_of(version, block);
-    state.make_room(bytes, true);
-    state.insert(name, bytes);
+    state.make_room(bytes, State::For::kWaiting);
+    state.insert(name, bytes, false);
     lock.unlock();
     state.cache->read_async(state.remote,
                             version,
@@ -136,8 +155,12 @@ Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool
   }
 }
 
-void BlockMemory::read_ahead(const ObjectVersion& version, uint64_t first, uint64_t blocks) {
+uint64_t BlockMemory::read_ahead(const ObjectVersion& version,
+                                 uint64_t first,
+                                 uint64_t blocks,
+                                 Ahead why) {
   State& state = *state_;
+  const bool is_guess = why == Ahead::kGuess;
   uint64_t begin = first;
   while (blocks > 0) {
     // A run of blocks that are not there yet is one request.
@@ -148,11 +171,11 @@ void BlockMemory::read_ahead(const ObjectVersion& version, uint64_t first, uint6
         std::string name = State::name_of(version, begin + run);
         if (state.by_name.contains(name)) break;
         const uint64_t bytes = state.bytes_of(version, begin + run);
-        if (!state.make_room(bytes, false)) {
+        if (!state.make_room(bytes, is_guess ? State::For::kGuess : State::For::kReader)) {
           blocks = run;
           break;
         }
-        state.insert(std::move(name), bytes);
+        state.insert(std::move(name), bytes, is_guess);
       }
     }
     if (run > 0) {
@@ -172,6 +195,7 @@ void BlockMemory::read_ahead(const ObjectVersion& version, uint64_t first, uint6
       --blocks;
     }
   }
+  return begin - first;
 }
 
 void BlockMemory::abandon(const ObjectVersion& version, uint64_t first, uint64_t blocks) {

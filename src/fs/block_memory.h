@@ -2,8 +2,9 @@
 // of late. One for all handles, so that all of them together are bounded, and two that read the same
 // file share what comes.
 //
-// Read-ahead takes only room that is free or holds blocks that have been read already; a reader that
-// waits takes any. So a thousand open files cost no more memory than one.
+// Read-ahead takes only room that is free, or holds blocks that have been read already or were only guessed to be
+// wanted; a reader that waits takes any. So a thousand open files cost no more memory than one. Guesses, files
+// that nobody has opened yet, have half of the room and give way to everything else.
 //
 // Thread safe.
 #pragma once
@@ -28,8 +29,12 @@ class BlockMemory {
   uint64_t block_bytes() const;
   // Waits. `waited`: it was not there yet.
   Result<storage::Blob> get(const storage::ObjectVersion& version, uint64_t block, bool& waited);
-  // Starts those that are not there, as far as there is room.
-  void read_ahead(const storage::ObjectVersion& version, uint64_t first, uint64_t blocks);
+  enum class Ahead { kOfReader, kGuess };
+  // Starts those that are not there, as far as there is room: the number that are there or on their way.
+  uint64_t read_ahead(const storage::ObjectVersion& version,
+                      uint64_t first,
+                      uint64_t blocks,
+                      Ahead why = Ahead::kOfReader);
   // Nobody waits for these any more: they make room first.
   void abandon(const storage::ObjectVersion& version, uint64_t first, uint64_t blocks);
   uint64_t held_bytes() const;

@@ -7,40 +7,11 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/utf8.h"
 #include "fs/posix_metadata.h"
 #include "storage/key.h"
 
 namespace atl::fs {
-namespace {
-
-// Keys are UTF-8 (S3's rule); a name that is not could never be exported.
-bool is_utf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const auto byte = [&](size_t i) -> unsigned {
-      return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U;
-    };
-    const unsigned first = byte(0);
-    const size_t length = first < 0x80       ? 1
-                          : first >> 5 == 6  ? 2
-                          : first >> 4 == 14 ? 3
-                          : first >> 3 == 30 ? 4
-                                             : 0;
-    if (length == 0) return false;
-    unsigned code = length == 1 ? first : first & (0xffU >> (length + 1));
-    for (size_t i = 1; i < length; ++i) {
-      if (byte(i) >> 6 != 2) return false;
-      code = code << 6 | (byte(i) & 0x3f);
-    }
-    constexpr unsigned kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-      return false;
-    at += length;
-  }
-  return true;
-}
-
-}  // namespace
-
 FsResult<NodePtr> Changes::create(Tree::Lock& lock,
                                   const NodePtr& parent,
                                   std::string_view name,
@@ -50,6 +21,7 @@ FsResult<NodePtr> Changes::create(Tree::Lock& lock,
   if (found.error().error_number != ENOENT) return tl::unexpected(found.error());
   if (parent->unlinked) return fail_fs(ENOENT);
   const std::string path = join(NodeTable::path_of(*parent), name);
+  // S3's rule; a name that is not could never be exported.
   if (!is_utf8(name)) return fail_fs(EILSEQ, path + ": keys of objects are UTF-8");
   if (auto valid = storage::check_key(path); !valid) {
     return fail_fs(EINVAL, valid.error().to_string());

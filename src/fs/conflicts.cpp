@@ -33,12 +33,13 @@ std::string conflict_name(std::string name, std::string_view host, int number) {
 
 }  // namespace
 
-// Whether the row is where it was when its export began. Otherwise what the bucket has there is no business of the
-// row's any more: whoever unlinked or moved it, or a directory above it, has left the order to remove it.
-FsResult<bool> Exporter::is_still_there(const Job& job) {
-  const auto lock = tree_.lock();
-  const auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  return row && ATOLL_TRY(tree_.path_of(*row)) == job.path;
+// The row as it is now, where it is at the place where its export began. Otherwise what the bucket has there is no
+// business of the row's any more: whoever unlinked or moved it, or a directory above it, has left the order to
+// remove it. With the tree's lock.
+FsResult<std::optional<Row>> Exporter::row_still_there(const Job& job) {
+  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
+  if (row && ATOLL_TRY(tree_.path_of(*row)) != job.path) row.reset();
+  return row;
 }
 
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
@@ -54,7 +55,10 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
       return false;
     }
   }
-  if (!ATOLL_TRY(is_still_there(job))) return true;
+  {
+    const auto lock = tree_.lock();
+    if (!ATOLL_TRY(row_still_there(job))) return true;
+  }
   if ((object ? object->info.etag : std::string()) == job.row.known_etag) {
     return settle_lost_base(job, error);
   }
@@ -88,8 +92,8 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
     return false;
   }
   const auto lock = tree_.lock();
-  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return true;
+  auto row = ATOLL_TRY(row_still_there(job));
+  if (!row) return true;
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   row->known_etag = object ? object->info.etag : std::string();
   if (!job.sends_content() && own_base) {
@@ -137,16 +141,20 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     const auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
     if (!row || row->base != job.row.base) return true;
   }
-  {
-    const std::lock_guard lock(mutex_);
-    ++counts_.conflicts;
+  // Nor is it one when we have changed it ourselves, before the renaming, and the answer never came.
+  const bool ours = source && is_written_by(source->metadata, job.journal, job.row.base.key);
+  if (!ours) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++counts_.conflicts;
+    }
+    log(fmt::format("conflict: {} was renamed here to {} and {} in the bucket",
+                    job.row.base.key,
+                    job.path,
+                    source ? "changed" : "removed"));
   }
-  log(fmt::format("conflict: {} was renamed here to {} and {} in the bucket",
-                  job.row.base.key,
-                  job.path,
-                  source ? "changed" : "removed"));
   const bool all_here = job.row.has_content && job.row.present.covers({0, job.row.base.limit});
-  const bool remote_wins = options_.conflicts == ConflictPolicy::kRemoteWins;
+  const bool remote_wins = !ours && options_.conflicts == ConflictPolicy::kRemoteWins;
   const bool is_file = job.row.kind == Kind::kFile;
   if (is_file && (remote_wins || (!source && !all_here))) {
     {
@@ -196,8 +204,8 @@ FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
   } else {
     ATOLL_TRY(fs_result(tree_.names().forget(job.key)));
   }
-  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return {};
+  auto row = ATOLL_TRY(row_still_there(job));
+  if (!row) return {};
   log(fmt::format("conflict: the local change of {} is dropped", job.path));
   if (row->kind != Kind::kDirectory) return tree_.drop(*row);
   // What lies in a directory stays.
@@ -221,8 +229,8 @@ FsResult<void> Exporter::move_aside(Job& job) {
   job.guard.reset();
   ATOLL_TRY(detach(job.row.inode));
   auto lock = tree_.lock();
-  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return {};
+  auto row = ATOLL_TRY(row_still_there(job));
+  if (!row) return {};
   {
     // It leaves nothing behind at the old place: what is there is not ours.
     auto edit = ATOLL_TRY(Edit::begin(tree_));

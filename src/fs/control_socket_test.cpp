@@ -97,10 +97,11 @@ TEST_F(ControlSocket, jobs_report_progress_and_their_result) {
   for (const auto command :
        {ControlCommand::kPreload, ControlCommand::kRelease, ControlCommand::kExport}) {
     const auto replies = ask({.command = command, .path = "d", .glob = "*.jpg", .unused_s = 60});
-    ASSERT_EQ(replies.size(), 2U);  // steps that nobody could see are left out
-    EXPECT_EQ(replies[0].kind, Kind::kProgress);
-    EXPECT_EQ(replies[0].progress.files_in_all, 2U);
-    EXPECT_EQ(replies[1].progress.bytes, 8U);
+    // Steps that nobody could see are left out: how many depends on how long they take.
+    ASSERT_GE(replies.size(), 2U);
+    EXPECT_EQ(replies.front().kind, Kind::kProgress);
+    EXPECT_EQ(replies.front().progress.files_in_all, 2U);
+    EXPECT_EQ(replies.back().progress.bytes, 8U);
   }
   EXPECT_THAT(layer_.calls(),
               ::testing::IsSupersetOf({"preload d *.jpg", "release d 60", "export d"}));

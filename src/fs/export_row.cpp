@@ -273,8 +273,8 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
     ++counts_.exported_files;
     if (job.sends_content()) counts_.exported_bytes += info.size_bytes;
   }
-  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || ATOLL_TRY(tree_.path_of(*row)) != job.path) return finish_elsewhere(job, info);
+  auto row = ATOLL_TRY(row_still_there(job));
+  if (!row) return finish_elsewhere(job, info);
   // Before the row falls, the namespace must know what is there.
   ATOLL_TRY(fs_result(tree_.names().record(info, &job.metadata)));
   auto edit = ATOLL_TRY(Edit::begin(tree_));

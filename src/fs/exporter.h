@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -85,7 +86,7 @@ class Exporter {
 
   // ---- conflicts.cpp. True: try again.
   FsResult<bool> settle_conflict(Job& job, const Error& error);
-  FsResult<bool> is_still_there(const Job& job);
+  FsResult<std::optional<Row>> row_still_there(const Job& job);
   FsResult<bool> settle_lost_base(Job& job, const Error& error);
   FsResult<void> give_way(Job& job, const storage::RemoteObject* object);
   FsResult<void> move_aside(Job& job);

@@ -108,7 +108,7 @@ struct FileLayerOptions {
   bool fsync_to_bucket = false;
   storage::ImportPolicy imports;
   std::chrono::seconds import_interval{60};
-  uint64_t max_read_ahead_bytes = uint64_t{128} << 20;  // of all handles together
+  uint64_t max_read_ahead_bytes = uint64_t{64} << 20;  // of all handles together
   PosixMetadata posix_metadata = PosixMetadata::kAuto;
   int export_workers = 8;
   // A write whose answer never came may still take effect so much later; a removal waits for it.

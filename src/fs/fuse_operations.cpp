@@ -338,11 +338,12 @@ void on_statfs(fuse_req_t request, fuse_ino_t /*inode*/) {
 }
 
 // Attributes of programs go to the layer. The kernel's own (file capabilities, which it asks for before
-// each write, access lists, labels) have no place in a bucket.
+// each write, access lists, labels) have no place in a bucket. EOPNOTSUPP says so for good: `ls -l` then asks for the label of
+// one file, and not of each.
 bool is_users(std::string_view name) { return name.starts_with("user."); }
 
 FsResult<std::string> xattr(FuseRequests& requests, InodeNumber inode, std::string_view name) {
-  if (!is_users(name)) return no(name.starts_with("system.") ? EOPNOTSUPP : ENODATA);
+  if (!is_users(name)) return no(EOPNOTSUPP);
   const auto ours = requests.root_xattrs.find(name);
   if (inode == kRoot && ours != requests.root_xattrs.end()) return ours->second;
   return requests.layer.xattr(inode, name);
@@ -387,7 +388,7 @@ void on_setxattr(fuse_req_t request,
 
 void on_removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {
   answer_done(request, [&](FuseRequests& requests) -> FsResult<void> {
-    if (!is_users(name)) return no(ENODATA);
+    if (!is_users(name)) return no(EOPNOTSUPP);
     return requests.layer.remove_xattr(inode, name);
   });
 }

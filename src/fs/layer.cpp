@@ -73,6 +73,7 @@ FsResult<void> Layer::start(std::shared_ptr<const Content::Shared> shared,
                  [this](const Change& change) { tell(change); }});
   tree_->names().on_change([this](std::string_view key) { hear(key); });
   exporter_->start();
+  siblings_ = std::make_unique<SiblingReads>(*tree_);
   threads_.emplace_back([this] { tell_changes(); });
   threads_.emplace_back([this] { import_by_interval(); });
   threads_.emplace_back([this] { save_by_interval(); });
@@ -88,6 +89,7 @@ Layer::~Layer() {
   stopping_.notify_all();
   changes_came_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  siblings_.reset();
   // Handles that nobody closed: what they wrote is in the journal, too.
   std::vector<Handle> open;
   for (const auto& [handle, file] : handles_) open.push_back(handle);

@@ -15,6 +15,7 @@
 
 #include "fs/exporter.h"
 #include "fs/file_layer.h"
+#include "fs/sibling_reads.h"
 
 namespace atl::fs {
 
@@ -136,6 +137,7 @@ class Layer final : public FileLayer {
   std::unique_ptr<Tree> tree_;
   std::unique_ptr<Changes> changes_;
   std::unique_ptr<Exporter> exporter_;
+  std::unique_ptr<SiblingReads> siblings_;
 
   mutable std::shared_mutex handles_mutex_;
   std::unordered_map<Handle, OpenFilePtr> handles_;

@@ -165,6 +165,22 @@ TEST_F(LayerConflictTest, a_write_whose_answer_was_lost_is_no_conflict) {
   EXPECT_EQ(machine_.list("").size(), 3U);
 }
 
+TEST_F(LayerConflictTest, nor_is_one_of_a_file_that_was_renamed_since) {
+  machine_.options.posix_metadata = PosixMetadata::kAlways;
+  start(ConflictPolicy::kRemoteWins);
+  ASSERT_EQ(machine_.set_attributes("d/b", {.permissions = 0600}), 0);
+  machine_.copy_state();
+  machine_.settle();
+  machine_.crash_to_copy();
+  machine_.start();
+  ASSERT_EQ(machine_.rename("d/b", "z"), 0);
+  settle_with_conflicts(0);
+  EXPECT_EQ(machine_.read("z"), "beta");
+  EXPECT_EQ(remote_->content("z"), "beta");
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+  EXPECT_THAT(machine_.tree()["z"], StartsWith("100600 "));
+}
+
 TEST_F(LayerConflictTest, a_clean_file_gives_way_to_a_newer_object) {
   start(ConflictPolicy::kKeepBoth);
   ASSERT_EQ(machine_.write("a", "mine"), 0);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 
 #include "fs/layer.h"
@@ -16,6 +17,7 @@ struct Layer::OpenFile {
   bool reads = false;
   bool writes = false;
   bool appends = false;
+  std::atomic<bool> begun = false;  // to be read
   ReadAhead ahead;
 };
 
@@ -123,6 +125,9 @@ FsResult<FileLayer::Created> Layer::create(InodeNumber parent,
 FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_bytes) {
   const auto file = ATOLL_TRY(open_file(handle));
   if (!file->reads) return fail_fs(EBADF);
+  if (!file->begun.exchange(true) && !file->content->state().base.key.empty()) {
+    siblings_->begun(file->node);
+  }
   return file->content->read(offset, size_bytes, &file->ahead);
 }
 

@@ -1,7 +1,9 @@
 // What is done to a file while its export is under way, or before an earlier write of it is known.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <future>
 
 #include "fs/layer_fixture.h"
 
@@ -121,6 +123,80 @@ TEST_F(LayerOvertakenTest, a_read_goes_on_where_its_bytes_have_been_moved_to) {
   EXPECT_EQ(machine_.read("z"), "alpha");
   EXPECT_TRUE(acted_);
   EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
+// Another export fetches the bytes of a renamed file that is open, to be free to replace the object they are in,
+// while that object is being copied: then the copy finds another version there, and it is our own.
+TEST_F(LayerOvertakenTest, a_renamed_file_that_got_its_bytes_while_it_was_copied_is_no_conflict) {
+  for (const auto policy : {ConflictPolicy::kKeepBoth, ConflictPolicy::kRemoteWins}) {
+    machine_.stop();
+    machine_.options.conflicts = policy;
+    machine_.start();
+    ASSERT_EQ(machine_.rename("a", "z"), 0);
+    ASSERT_EQ(machine_.write("a", "another"), 0);
+    const auto open = machine_.open("z", O_RDWR);
+    ASSERT_TRUE(open);
+    acted_ = false;
+    at_first("copy a", [&] { EXPECT_TRUE(machine_.layer().export_now("a", {}, nullptr)); });
+    const auto exported = machine_.layer().export_now("z", {}, nullptr);
+    EXPECT_TRUE(exported) << exported.error().to_string();
+    machine_.close(*open);
+    settle();
+    EXPECT_EQ(remote_->content("z"), "alpha");
+    EXPECT_EQ(remote_->content("a"), "another");
+    // As it was, for the next policy.
+    ASSERT_EQ(machine_.rename("z", "a"), 0);
+    machine_.settle();
+  }
+}
+
+// The remover is held at its first request while a new file takes the place: its object comes after the removal,
+// however eager its export is.
+TEST_F(LayerOvertakenTest, a_file_in_the_place_of_a_removal_under_way_keeps_its_object) {
+  std::future<Result<Progress>> exported;
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  std::vector<std::string> calls;
+  std::mutex mutex;
+  std::atomic<bool> acted = false;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    {
+      const std::lock_guard lock(mutex);
+      if (call == "remove a" || call == "upload a") calls.emplace_back(call);
+    }
+    if (call == "stat a" && !acted.exchange(true)) {
+      EXPECT_EQ(machine_.write("a", "new"), 0);
+      exported = std::async(std::launch::async,
+                            [&] { return machine_.layer().export_now("a", {}, nullptr); });
+    }
+    return std::nullopt;
+  });
+  EXPECT_TRUE(machine_.layer().export_now("", {}, nullptr));
+  ASSERT_TRUE(acted);
+  EXPECT_TRUE(exported.get());
+  machine_.settle();
+  remote_->set_fault(nullptr);
+  EXPECT_EQ(remote_->content("a"), "new");
+  EXPECT_THAT(calls, testing::ElementsAre("remove a", "upload a"));
+}
+
+// Removals and new files in their places, by two that export at the same time.
+TEST_F(LayerOvertakenTest, files_that_come_and_go_while_removals_are_looked_at_keep_their_objects) {
+  for (int round = 0; round < 10; ++round) {
+    std::vector<std::string> names;
+    for (int i = 0; i < 10; ++i) names.push_back(fmt::format("n{:02}", i));
+    for (const auto& name : names) ASSERT_EQ(machine_.write(name, "old"), 0);
+    machine_.settle();
+    for (const auto& name : names) ASSERT_EQ(machine_.unlink(name), 0);
+    auto removing = std::async(std::launch::async,
+                               [&] { return machine_.layer().export_now("", {}, nullptr); });
+    for (const auto& name : names) {
+      ASSERT_EQ(machine_.write(name, "new"), 0);
+      ASSERT_TRUE(machine_.layer().export_now(name, {}, nullptr));
+    }
+    EXPECT_TRUE(removing.get());
+    machine_.settle();
+    for (const auto& name : names) ASSERT_EQ(remote_->content(name), "new") << round << name;
+  }
 }
 
 TEST_F(LayerOvertakenTest, an_export_of_a_directory_waits_for_what_was_moved_out_of_it) {

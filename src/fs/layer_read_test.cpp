@@ -1,5 +1,8 @@
 // What users see of a bucket that nobody changes through the layer.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <thread>
 
 #include "fs/layer_fixture.h"
 
@@ -54,6 +57,20 @@ TEST_F(LayerReadTest, a_file_of_many_blocks_reads_back_in_any_order_and_is_fetch
   EXPECT_EQ(machine_.read(*handle, 300'000, 10), "");
   machine_.close(*handle);
   EXPECT_EQ(remote_->counts().bytes_read, text.size());
+}
+
+TEST_F(LayerReadTest, the_files_after_those_that_are_read_in_order_come_ahead) {
+  for (int i = 0; i < 9; ++i) remote_->put(fmt::format("d/{}", i), text_of(100));
+  remote_->put("d/8-big", text_of(9'000'000));
+  remote_->put("d/9", text_of(100));
+  machine_.start();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(machine_.read(fmt::format("d/{}", i)), text_of(100));
+  // Nobody has opened the others; the test's time limit ends it where they never come.
+  while (remote_->counts().bytes_read < 600) std::this_thread::yield();
+  for (int i = 3; i < 9; ++i) EXPECT_EQ(machine_.read(fmt::format("d/{}", i)), text_of(100));
+  // The last one comes behind the long one, which its reader can well wait for.
+  while (remote_->counts().bytes_read < 1000) std::this_thread::yield();
+  EXPECT_EQ(remote_->counts().bytes_read, 1000U);
 }
 
 TEST_F(LayerReadTest, nothing_can_be_changed_where_the_layer_is_read_only) {

@@ -162,27 +162,19 @@ FsResult<void> Exporter::finish_removals(const std::vector<Removal>& all,
 FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after) {
   const std::lock_guard one_at_a_time(removing_);
   std::vector<Removal> removals;
+  std::vector<std::unique_ptr<KeyClaim>> claims;
   {
+    // The keys are ours before the lock is let go of, as in prepare(): otherwise a removal that is taken back
+    // meanwhile, by a new file that is exported at once, would remove that file's object.
     const auto lock = tree_.lock();
     removals = ATOLL_TRY(tree_.journal().removals(after, kBatchKeys));
-  }
-  if (removals.empty()) return false;
-  after = removals.back().key;
-  std::erase_if(removals, [&](const Removal& removal) { return !is_below(removal.key, prefix); });
-  std::vector<std::unique_ptr<KeyClaim>> claims;
-  std::erase_if(removals, [&](const Removal& removal) {
-    claims.push_back(std::make_unique<KeyClaim>(mutex_, busy_keys_, removal.key));
-    return !claims.back()->held();
-  });
-  // What was taken back before the key was ours may be another object by now.
-  {
-    const auto lock = tree_.lock();
-    std::vector<Removal> still;
-    for (Removal& removal : removals) {
-      const auto now = ATOLL_TRY(tree_.journal().removal(removal.key));
-      if (now && *now == removal.etag) still.push_back(std::move(removal));
-    }
-    removals = std::move(still);
+    if (removals.empty()) return false;
+    after = removals.back().key;
+    std::erase_if(removals, [&](const Removal& removal) {
+      if (!is_below(removal.key, prefix)) return true;
+      claims.push_back(std::make_unique<KeyClaim>(mutex_, busy_keys_, removal.key));
+      return !claims.back()->held();
+    });
   }
   leave_late_writes(removals);
   removals = ATOLL_TRY(removable(std::move(removals)));
