@@ -166,8 +166,6 @@ Result<std::string> find_image_prefix(storage::ObjectStore& store,
               "name the folder of the images");
 }
 
-namespace {
-
 // Nearly every JSON begins with its images, so its beginning has them; else all of it is read.
 Result<std::vector<std::string>> some_file_names(storage::ObjectStore& store,
                                                  std::string_view annotations_key) {
@@ -179,8 +177,6 @@ Result<std::vector<std::string>> some_file_names(storage::ObjectStore& store,
   const storage::Blob json = ATOLL_TRY(store.get(annotations_key));
   return first_file_names(json.text(), kNamesToTry);
 }
-
-}  // namespace
 
 Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_view annotations_key) {
   const auto names = ATOLL_TRY_CONTEXT(some_file_names(store, annotations_key), annotations_key);

@@ -44,6 +44,10 @@ Result<std::string> find_image_prefix(storage::ObjectStore& store,
                                       const std::vector<std::string>& some_file_names,
                                       std::string_view preferred = {});
 
+// The first file names of the JSON, of which mostly only the beginning is read.
+Result<std::vector<std::string>> some_file_names(storage::ObjectStore& store,
+                                                 std::string_view annotations_key);
+
 // The location for annotations that the user names: find_image_prefix with the JSON's first names.
 Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_view annotations_key);
 

@@ -19,6 +19,7 @@
 
 #include "dataset/sample.h"
 #include "dataset/sample_reader.h"
+#include "dataset/sampler.h"
 #include "dataset/targets.h"
 
 namespace atl::dataset {
@@ -75,7 +76,7 @@ struct Loader::Impl {
   std::condition_variable work_came;
   std::condition_variable sample_done;
   std::deque<Task> tasks;
-  std::vector<std::string> bad_images;
+  std::vector<BadImage> bad_images;
   bool stopping = false;
 
   PixelPool pool = PixelPool(options.pixel_memory);
@@ -109,17 +110,19 @@ std::unique_ptr<Slot> Loader::Impl::make_slot(int64_t step,
                                               const std::vector<int64_t>& image_indices) const {
   auto slot = std::make_unique<Slot>();
   slot->batch.step = step;
-  slot->failures.resize(image_indices.size());
-  slot->unfinished = image_indices.size();
   const int64_t epoch = epoch_of(step);
-  for (const int64_t index : image_indices) {
-    Sample sample = planner.plan(index, epoch);
+  const auto images = static_cast<int64_t>(image_indices.size());
+  const BatchShare share = share_of_batch(images, options.rank, options.world_size);
+  for (int64_t i = 0; i < images; ++i) {
+    Sample sample = planner.plan(image_indices[static_cast<size_t>(i)], epoch);
     slot->batch.height =
         std::max(slot->batch.height, padded(sample.resized.height, options.size_divisor));
     slot->batch.width =
         std::max(slot->batch.width, padded(sample.resized.width, options.size_divisor));
-    slot->batch.samples.push_back(std::move(sample));
+    if (i >= share.begin && i < share.end) slot->batch.samples.push_back(std::move(sample));
   }
+  slot->failures.resize(slot->batch.samples.size());
+  slot->unfinished = slot->batch.samples.size();
   return slot;
 }
 
@@ -136,7 +139,7 @@ void Loader::Impl::plan_ahead() {
     }
     planned.push_back(make_slot(next_step++, *image_indices));
     // An empty step counts, too, or a plan of nothing else would have no end.
-    planned_images += std::max<size_t>(image_indices->size(), 1);
+    planned_images += std::max<size_t>(planned.back()->batch.samples.size(), 1);
     for (const Sample& sample : planned.back()->batch.samples) {
       keys.push_back(key_of(sample.image_index));
       for (const Paste& paste : sample.pastes) keys.push_back(key_of(paste.image_index));
@@ -219,13 +222,14 @@ void Loader::Impl::note_bad_image(const SampleReader::Failure& failure) {
   // The store's errors name the key themselves.
   if (what.find(key) == std::string::npos) what = key + ": " + what;
   const std::lock_guard lock(mutex);
-  bad_images.push_back(std::move(what));
+  const int64_t id = dataset.images()[static_cast<size_t>(failure.image_index)].id;
+  bad_images.push_back({id, std::move(what)});
 }
 
 Error Loader::Impl::too_many_bad_images() const {
   const std::lock_guard lock(mutex);
   std::string list;
-  for (const std::string& image : bad_images) list += (list.empty() ? " " : "; ") + image;
+  for (const auto& image : bad_images) list += (list.empty() ? " " : "; ") + image.what;
   return {
       ErrorCode::kInvalidInput,
       fmt::format(
@@ -309,7 +313,7 @@ Result<std::optional<Batch>> Loader::next() {
   return std::move(*batch);
 }
 
-std::vector<std::string> Loader::bad_images() const {
+std::vector<BadImage> Loader::bad_images() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->bad_images;
 }

@@ -42,6 +42,11 @@ struct LoaderOptions {
   PixelType pixel_type = PixelType::kFloat32;
   PixelMemory pixel_memory = ordinary_pixel_memory;  // where batches live; for a GPU, pinned
   int64_t max_bad_images = 0;  // different unreadable images tolerated; one more is an error
+  // Of every batch only the rank's share is loaded (share_of_batch, dataset/sampler.h), padded as the whole
+  // batch is: what a model sees in an image depends on its padding, and all ranks' steps take as long as the
+  // longest. A share may be empty.
+  int rank = 0;
+  int world_size = 1;
 };
 
 // The objects of another picture, laid over a sample's pixels. Only where `mask` is set does
@@ -93,7 +98,15 @@ struct Batch {
 
 // What to load for global step s, as image indices of the dataset; nullopt ends the stream.
 // Called in order of the steps, by the thread that makes the loader and calls next().
+// Every rank's plan gives the whole batch.
 using BatchPlan = std::function<std::optional<std::vector<int64_t>>(int64_t step)>;
+
+// An image that cannot be read.
+struct BadImage {
+  int64_t image_id = 0;
+  std::string what;  // "train2017/17.jpg: truncated JPEG"
+  friend bool operator==(const BadImage&, const BadImage&) = default;
+};
 
 // An image that cannot be read is left out of its batch, counted, and reported by bad_images(). The
 // others keep their order and the batch its padded size. Steps stay aligned: a batch of which no
@@ -119,8 +132,8 @@ class Loader {
   // (all listed), or a store that fails (kIo). After an error, every call gives it again.
   Result<std::optional<Batch>> next();
 
-  // "train2017/17.jpg: truncated JPEG", each image once, in the order of the batches.
-  std::vector<std::string> bad_images() const;
+  // Each image once, in the order of the batches.
+  std::vector<BadImage> bad_images() const;
 
  private:
   struct Impl;

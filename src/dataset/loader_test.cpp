@@ -2,13 +2,8 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <stdexcept>
-
-#include "base/keyed_random.h"
-#include "dataset/coco_builder.h"
-#include "storage/fake_store.h"
+#include "dataset/loader_fixture.h"
 
 namespace atl::dataset {
 namespace {
@@ -16,115 +11,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Plan = std::vector<std::vector<int64_t>>;
-
-Picture noise(ImageSize size, uint64_t seed) {
-  Picture picture{size.width,
-                  size.height,
-                  std::vector<uint8_t>(static_cast<size_t>(size.width * size.height * 3))};
-  KeyedRandom random(seed);
-  for (uint8_t& value : picture.rgb) value = static_cast<uint8_t>(random.below(256));
-  return picture;
-}
-
-// A batch whose pixels are copied, so that their memory can be used again.
-struct Copy : Batch {
-  std::vector<float> pixels;
-};
-
-class ThrowingStore : public storage::FakeStore {
- public:
-  Result<storage::Blob> get(std::string_view) override { throw std::runtime_error("boom"); }
-};
-
-class LoaderTest : public testing::Test {
- protected:
-  void SetUp() override { ASSERT_TRUE(builder_.add_category({7, "thing", ""})); }
-
-  // Image i has id 100 + i and file "i.png"; the store holds it unless `bytes` are given.
-  Picture add_image(ImageSize size) {
-    const int64_t index = images_++;
-    const std::string name = fmt::format("{}.png", index);
-    EXPECT_TRUE(builder_.add_image({100 + index, size.width, size.height, name}));
-    Picture picture = noise(size, static_cast<uint64_t>(index));
-    const auto file = encode_png(picture).value();
-    const std::span<const std::byte> part(file);
-    EXPECT_TRUE(store_.put("train/" + name, {&part, 1}));
-    return picture;
-  }
-  void add_annotation(int64_t image,
-                      std::array<double, 4> box,
-                      std::vector<double> polygon,
-                      bool crowd = false) {
-    AnnotationRecord record;
-    record.id = ++annotations_;
-    record.image_id = 100 + image;
-    record.category_id = 7;
-    record.crowd = crowd;
-    record.box = box;
-    record.area = 1;
-    if (crowd) {
-      record.kind = SegmentationKind::kRle;
-      record.rle = Rle{48, 64, {0, 48 * 64}};
-    } else {
-      record.kind = SegmentationKind::kPolygons;
-      record.polygon_lengths = {polygon.size()};
-      record.coordinates = std::move(polygon);
-    }
-    const auto added = builder_.add_annotation(record);
-    EXPECT_TRUE(added) << added.error().to_string();
-  }
-  void overwrite(int64_t image, std::string_view content) {
-    ASSERT_TRUE(storage::put_text(store_, fmt::format("train/{}.png", image), content));
-  }
-
-  // To be called once, when all is added.
-  void finish() { dataset_ = builder_.finish(); }
-  Loader loader(LoaderOptions options,
-                Plan plan,
-                storage::ObjectStore* store = nullptr,
-                trace::Tracer* tracer = nullptr) {
-    return {dataset_,
-            store != nullptr ? *store : store_,
-            "train/",
-            options,
-            [this, plan = std::move(plan)](int64_t step) -> std::optional<std::vector<int64_t>> {
-              ++planned_;
-              if (step >= static_cast<int64_t>(plan.size())) return std::nullopt;
-              return plan[static_cast<size_t>(step)];
-            },
-            [](int64_t step) { return step / 4; },
-            0,
-            tracer};
-  }
-  static std::vector<Copy> all_of(Loader& loader) {
-    std::vector<Copy> batches;
-    while (true) {
-      auto batch = loader.next();
-      EXPECT_TRUE(batch) << batch.error().to_string();
-      if (!batch || !*batch) return batches;
-      Copy& copy = batches.emplace_back();
-      copy.pixels.assign((*batch)->pixels.floats().begin(), (*batch)->pixels.floats().end());
-      (*batch)->pixels = {};
-      static_cast<Batch&>(copy) = std::move(**batch);
-    }
-  }
-
-  CocoBuilder builder_;
-  CocoDataset dataset_;
-  storage::FakeStore store_;
-  int64_t images_ = 0;
-  int64_t annotations_ = 0;
-  int planned_ = 0;
-};
-
-// At its own size, so that every pixel is known exactly.
-LoaderOptions options_at_own_size() {
-  LoaderOptions options;
-  options.min_size_px = 48;
-  options.max_size_px = 1000;
-  return options;
-}
 
 TEST_F(LoaderTest, pixels_are_normalised_mirrored_and_padded_with_zeros) {
   const Picture first = add_image({64, 48});
@@ -280,96 +166,6 @@ TEST_F(LoaderTest, a_flip_belongs_to_the_image_and_the_epoch) {
   EXPECT_NE(one[1], one[2]);
 }
 
-TEST_F(LoaderTest, a_bad_image_is_left_out_and_named_once) {
-  for (int i = 0; i < 4; ++i) add_image({64, 48});
-  const auto file = encode_png(noise({64, 48}, 0)).value();
-  overwrite(1, {reinterpret_cast<const char*>(file.data()), file.size() / 2});
-  ASSERT_TRUE(store_.remove("train/2.png"));
-  finish();
-  LoaderOptions options = options_at_own_size();
-  options.max_bad_images = 2;
-  options.flip_probability = 0;
-  Loader loader = this->loader(options, {{0, 1, 3}, {1, 2}, {3, 2, 1, 0}});
-  const auto batches = all_of(loader);
-  ASSERT_EQ(batches.size(), 3U);
-  ASSERT_EQ(batches[0].samples.size(), 2U);
-  EXPECT_EQ(batches[0].samples[1].image_index, 3);
-  ASSERT_EQ(batches[0].pixels.size(), 2U * 64 * 64 * 3);
-  // All of a batch gone: the step is still there.
-  EXPECT_EQ(batches[1].step, 1);
-  EXPECT_THAT(batches[1].samples, IsEmpty());
-  EXPECT_THAT(batches[1].pixels, IsEmpty());
-  // The gaps are closed: image 3 has the same pixels in both batches.
-  ASSERT_EQ(batches[2].samples.size(), 2U);
-  EXPECT_TRUE(std::equal(batches[2].pixels.begin(),
-                         batches[2].pixels.begin() + 64 * 64 * 3,
-                         batches[0].pixels.begin() + 64 * 64 * 3));
-  EXPECT_THAT(loader.bad_images(),
-              ElementsAre(HasSubstr("train/1.png: PNG: truncated"), HasSubstr("train/2.png")));
-}
-
-TEST_F(LoaderTest, one_bad_image_too_many_is_an_error_that_lists_them_all) {
-  for (int i = 0; i < 4; ++i) add_image({64, 48});
-  overwrite(1, "");
-  overwrite(2, "text");
-  finish();
-  LoaderOptions options = options_at_own_size();
-  options.max_bad_images = 1;
-  Loader loader = this->loader(options, {{0, 1}, {2, 3}, {0, 3}});
-  ASSERT_TRUE(loader.next());
-  for (int again = 0; again < 2; ++again) {
-    const auto failed = loader.next();
-    ASSERT_FALSE(failed);
-    EXPECT_EQ(failed.error().code, ErrorCode::kInvalidInput);
-    EXPECT_THAT(failed.error().message, HasSubstr("2 unreadable images, 1 allowed"));
-    EXPECT_THAT(failed.error().message, HasSubstr("train/1.png: empty file"));
-    EXPECT_THAT(failed.error().message, HasSubstr("train/2.png: neither JPEG nor PNG"));
-    // The program prints the first line of a message.
-    EXPECT_EQ(failed.error().message.find('\n'), std::string::npos);
-  }
-}
-
-TEST_F(LoaderTest, a_picture_of_another_size_than_the_annotations_say_is_bad) {
-  add_image({64, 48});
-  const auto file = encode_png(noise({60, 48}, 0)).value();
-  overwrite(0, {reinterpret_cast<const char*>(file.data()), file.size()});
-  finish();
-  Loader loader = this->loader(options_at_own_size(), {{0}});
-  const auto failed = loader.next();
-  ASSERT_FALSE(failed);
-  EXPECT_THAT(failed.error().message, HasSubstr("60x48"));
-}
-
-TEST_F(LoaderTest, a_failing_store_is_an_error_of_its_own) {
-  add_image({64, 48});
-  finish();
-  store_.fail_call(1, Error{ErrorCode::kIo, "the disk is gone", {}, {}});
-  LoaderOptions options = options_at_own_size();
-  options.max_bad_images = 1000;
-  Loader loader = this->loader(options, {{0}, {0}});
-  for (int again = 0; again < 2; ++again) {
-    const auto failed = loader.next();
-    ASSERT_FALSE(failed);
-    EXPECT_EQ(failed.error().code, ErrorCode::kIo);
-    EXPECT_THAT(failed.error().to_string(), HasSubstr("loading train/0.png"));
-    EXPECT_THAT(failed.error().to_string(), HasSubstr("the disk is gone"));
-  }
-  EXPECT_THAT(loader.bad_images(), IsEmpty());
-}
-
-TEST_F(LoaderTest, an_exception_in_a_thread_reaches_the_caller_as_an_error) {
-  add_image({64, 48});
-  finish();
-  ThrowingStore store;
-  LoaderOptions options = options_at_own_size();
-  options.threads = 3;
-  Loader loader = this->loader(options, {{0, 0, 0}}, &store);
-  const auto failed = loader.next();
-  ASSERT_FALSE(failed);
-  EXPECT_EQ(failed.error().code, ErrorCode::kInternal);
-  EXPECT_THAT(failed.error().message, HasSubstr("boom"));
-}
-
 TEST_F(LoaderTest, no_more_is_planned_than_the_window_and_what_is_named_ahead) {
   add_image({64, 48});
   finish();
@@ -442,6 +238,41 @@ TEST_F(LoaderTest, an_empty_batch_is_delivered_empty) {
   ASSERT_EQ(batches.size(), 2U);
   EXPECT_THAT(batches[0].samples, IsEmpty());
   EXPECT_EQ(batches[1].samples.size(), 1U);
+}
+
+// A wide and a tall image in one batch, so that the padding of the whole shows; a batch of fewer images
+// than ranks; a bad image.
+TEST_F(LoaderTest, ranks_load_their_shares_padded_as_the_whole_batch) {
+  for (int i = 0; i < 5; ++i) add_image(i % 2 == 0 ? ImageSize{64, 32} : ImageSize{32, 64});
+  finish();
+  overwrite(3, "no picture");
+  const Plan plan = {{0, 1, 2, 3, 4}, {1}, {2, 0}};
+  LoaderOptions options{.min_size_px = 32, .max_size_px = 64, .max_bad_images = 1};
+  auto whole_loader = loader(options, plan);
+  const auto whole = all_of(whole_loader);
+  ASSERT_EQ(whole.size(), 3);
+  options.world_size = 3;
+  std::vector<std::vector<Copy>> shares;
+  for (options.rank = 0; options.rank < 3; ++options.rank) {
+    auto own = loader(options, plan);
+    shares.push_back(all_of(own));
+    ASSERT_EQ(shares.back().size(), 3);
+  }
+  for (size_t step = 0; step < 3; ++step) {
+    std::vector<int64_t> images;
+    std::vector<float> pixels;
+    for (const auto& share : shares) {
+      EXPECT_EQ(share[step].height, whole[step].height);
+      EXPECT_EQ(share[step].width, whole[step].width);
+      for (const auto& sample : share[step].samples) images.push_back(sample.image_index);
+      pixels.insert(pixels.end(), share[step].pixels.begin(), share[step].pixels.end());
+    }
+    std::vector<int64_t> expected;
+    for (const auto& sample : whole[step].samples) expected.push_back(sample.image_index);
+    EXPECT_EQ(images, expected) << step;
+    EXPECT_TRUE(pixels == whole[step].pixels) << step;
+  }
+  EXPECT_THAT(shares[0][1].samples, IsEmpty());
 }
 
 TEST_F(LoaderTest, the_trace_shows_each_stage) {

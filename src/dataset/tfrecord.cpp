@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/crc32c.h"
 
 namespace atl::dataset {
@@ -47,6 +48,14 @@ bool looks_compressed(std::span<const std::byte> file) {
 }
 
 }  // namespace
+
+Result<uint64_t> tfrecord_data_bytes(std::span<const std::byte> header) {
+  ATOLL_CHECK(header.size() == kTfrecordHeaderBytes) << header.size();
+  if (masked_crc(header.first(8)) != load<uint32_t>(header.subspan(8))) {
+    return fail(ErrorCode::kCorrupt, "the length of a record does not have its checksum");
+  }
+  return load<uint64_t>(header);
+}
 
 std::string frame_tfrecord(std::string_view data) {
   std::string bytes;

@@ -22,6 +22,10 @@ namespace atl::dataset {
 inline constexpr uint64_t kTfrecordHeaderBytes = 12;
 inline constexpr uint64_t kTfrecordFooterBytes = 4;
 
+// How long the data of the record is, of which these are the first kTfrecordHeaderBytes. kCorrupt where the header does not
+// have its CRC.
+Result<uint64_t> tfrecord_data_bytes(std::span<const std::byte> header);
+
 // One record, framed.
 std::string frame_tfrecord(std::string_view data);
 // The same, appended.

@@ -52,7 +52,7 @@ class Opener {
     result_.serves_as_both = !shards_.note.empty();
     if (result_.serves_as_both) result_.notes.push_back(shards_.note);
     note_missing_shards();
-    ATOLL_TRY(read_label_map());
+    ATOLL_TRY(read_label_map(folder_of_pattern(options_.pattern)));
     ATOLL_TRY(pass());
     choose_ids();
     ATOLL_TRY(build());
@@ -76,17 +76,19 @@ class Opener {
                     shown.size() < shards_.missing.size() ? ", …" : ""));
   }
 
-  Result<void> read_label_map() {
+  // Beside the records.
+  Result<void> read_label_map(const std::string& folder) {
     std::vector<std::string> keys;
-    ATOLL_TRY(files_->list("", [&](const storage::ObjectInfo& info) {
+    ATOLL_TRY(files_->list(folder, [&](const storage::ObjectInfo& info) {
+      const std::string_view name = std::string_view(info.key).substr(folder.size());
       // Not TensorFlow's graph.pbtxt, which lies about in such directories, too.
-      if (matches_wildcards("*label*.pbtxt", info.key) && info.key.find('/') == std::string::npos) {
+      if (matches_wildcards("*label*.pbtxt", name) && name.find('/') == std::string_view::npos) {
         keys.push_back(info.key);
       }
       return true;
     }));
     if (keys.empty()) return {};
-    const auto usual = std::ranges::find(keys, kLabelMapKey);
+    const auto usual = std::ranges::find(keys, folder + std::string(kLabelMapKey));
     if (usual == keys.end() && keys.size() > 1) {
       result_.notes.push_back(fmt::format("{}: none of {} is called {}, so none is used",
                                           files_->uri(),

@@ -332,6 +332,24 @@ TEST_F(Tfrecords, a_label_map_of_another_name_is_taken_where_it_is_the_only_one)
   EXPECT_THAT(unclear->notes, ElementsAre(HasSubstr("so none is used")));
 }
 
+TEST_F(Tfrecords, a_pattern_may_name_a_folder_below_whose_label_map_is_taken) {
+  fs::create_directory(folder_ / "train");
+  fs::create_directory(folder_ / "other");
+  write("train/part-1.tfrecord", Made{.labels = {1}, .texts = {"cat"}}.record());
+  write("train/part-2.tfrecord", Made{.source_id = "2", .file_name = "b.png"}.record());
+  write("train/label_map.pbtxt", "item { id: 1 name: 'cat' } item { id: 2 name: 'dog' }");
+  write("other/part-3.tfrecord", Made{}.record());
+  write("label_map.pbtxt", "item { id: 1 name: 'another' }");
+  TfrecordOptions options;
+  options.pattern = "train/part-*";
+  const auto opened = open_tfrecords("tfrecord:" + folder_.string(), options);
+  ASSERT_TRUE(opened) << opened.error().to_string();
+  EXPECT_EQ(opened->dataset.images().size(), 2U);
+  ASSERT_EQ(opened->dataset.categories().size(), 2U);
+  EXPECT_EQ(opened->dataset.categories()[1].name, "dog");
+  EXPECT_TRUE(opened->store->get("b.png"));
+}
+
 TEST_F(Tfrecords, a_stop_ends_the_pass) {
   synthesise_records();
   std::stop_source source;

@@ -29,12 +29,6 @@ bool has_wildcards(std::string_view text) {
   return text.find_first_of("*?") != std::string_view::npos;
 }
 
-bool looks_like_shard(std::string_view name) {
-  const ShardName parts = parse_shard_name(name);
-  if (parts.count > 0) return true;
-  return std::ranges::any_of(kEndings, [&](auto ending) { return name.ends_with(ending); });
-}
-
 // The name with the word that tells its split taken out, and which one that was.
 struct SplitOfName {
   std::optional<Split> split;
@@ -66,10 +60,12 @@ const char* name_of(Split split) { return split == Split::kTrain ? "training" : 
 // Shards of one name, whatever their numbers.
 using Groups = std::map<std::string, std::vector<storage::ObjectInfo>>;
 
-Result<std::vector<storage::ObjectInfo>> list_shards(storage::ObjectStore& store) {
+// The files right in the folder.
+Result<std::vector<storage::ObjectInfo>> list_shards(storage::ObjectStore& store,
+                                                     std::string_view folder) {
   std::vector<storage::ObjectInfo> found;
-  ATOLL_TRY(store.list("", [&](const storage::ObjectInfo& info) {
-    if (info.key.find('/') == std::string::npos) found.push_back(info);
+  ATOLL_TRY(store.list(folder, [&](const storage::ObjectInfo& info) {
+    if (info.key.find('/', folder.size()) == std::string::npos) found.push_back(info);
     return true;
   }));
   return found;
@@ -172,6 +168,17 @@ Result<TfrecordShards> in_order(const Groups& groups,
 
 }  // namespace
 
+bool looks_like_shard(std::string_view name) {
+  const ShardName parts = parse_shard_name(name);
+  if (parts.count > 0) return true;
+  return std::ranges::any_of(kEndings, [&](auto ending) { return name.ends_with(ending); });
+}
+
+std::string folder_of_pattern(std::string_view pattern) {
+  const size_t slash = pattern.rfind('/');
+  return std::string(pattern.substr(0, slash == std::string_view::npos ? 0 : slash + 1));
+}
+
 bool is_tfrecord_uri(std::string_view uri) { return uri.starts_with(kScheme); }
 
 Result<TfrecordUri> parse_tfrecord_uri(std::string_view uri) {
@@ -264,7 +271,7 @@ Result<TfrecordShards> find_tfrecord_shards(storage::ObjectStore& store,
                                             std::string_view pattern,
                                             Split split,
                                             PatternMeans means) {
-  const auto files = ATOLL_TRY(list_shards(store));
+  const auto files = ATOLL_TRY(list_shards(store, folder_of_pattern(pattern)));
   const Groups candidates = groups_of(files, pattern);
   if (candidates.empty()) {
     return fail(pattern.empty() ? ErrorCode::kNotFound : ErrorCode::kInvalidInput,

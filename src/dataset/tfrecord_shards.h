@@ -6,7 +6,8 @@
 //                                       with "val", "valid" or "validation" instead of "train"
 //   tfrecord:DIR/train-?????-of-00256.tfrecord
 //
-// '*' and '?' stand for anything and any character, in the file's name only. "train" and the others
+// '*' and '?' stand for anything and any character, in the file's name only. A pattern that is given beside the URI
+// (data.train_annotations) may begin with a folder below DIR: "train/part-*". "train" and the others
 // count where they are a word of the name, with or without a year. Files that name no split serve
 // as both, which is said. As with COCO JSON, the one split is never taken for the other.
 #pragma once
@@ -44,6 +45,9 @@ struct ShardName {
 ShardName parse_shard_name(std::string_view name);
 std::string shard_name(std::string_view split, size_t number, size_t count);
 
+// By its ending or its numbers.
+bool looks_like_shard(std::string_view name);
+
 // '*' and '?' in the pattern.
 bool matches_wildcards(std::string_view pattern, std::string_view name);
 
@@ -53,6 +57,9 @@ struct TfrecordShards {
   std::vector<std::string> missing;  // of the N of "-of-N", those that match but are not there
   std::string note;                  // not empty where one set serves as both splits
 };
+
+// "train/" of "train/part-*"; "" where it has none.
+std::string folder_of_pattern(std::string_view pattern);
 
 enum class PatternMeans {
   kDataset,  // a dataset: its other split lies beside it

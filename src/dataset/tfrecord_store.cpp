@@ -33,13 +33,18 @@ Result<storage::ObjectInfo> TfrecordStore::head(std::string_view key) {
   return info(std::string(key), *place);
 }
 
+storage::ObjectRange TfrecordStore::frame_of(const Place& place) const {
+  return {shards_[place.shard].key,
+          place.offset,
+          kTfrecordHeaderBytes + place.data_bytes + kTfrecordFooterBytes};
+}
+
 Result<storage::Blob> TfrecordStore::get(std::string_view key) {
   const Place& place = *ATOLL_TRY(place_of(key));
-  const std::string& shard = shards_[place.shard].key;
-  const uint64_t frame_bytes = kTfrecordHeaderBytes + place.data_bytes + kTfrecordFooterBytes;
-  const auto frame = ATOLL_TRY(files_->get_range(shard, place.offset, frame_bytes));
+  const storage::ObjectRange range = frame_of(place);
+  const auto frame = ATOLL_TRY(files_->get_range(range.key, range.offset, range.size_bytes));
   const auto where = [&] {
-    return fmt::format("{}/{}: the record at byte {} ({})", uri(), shard, place.offset, key);
+    return fmt::format("{}/{}: the record at byte {} ({})", uri(), range.key, place.offset, key);
   };
   TfrecordReader reader(frame.bytes(), place.offset);
   const auto entry = ATOLL_TRY_CONTEXT(reader.next(), where());
@@ -86,5 +91,15 @@ Result<void> TfrecordStore::append(std::string_view key, std::span<const std::by
   return read_only("writing", key);
 }
 Result<void> TfrecordStore::remove(std::string_view key) { return read_only("removing", key); }
+
+void TfrecordStore::will_need(std::span<const std::string> keys) {
+  std::vector<storage::ObjectRange> frames;
+  frames.reserve(keys.size());
+  for (const std::string& key : keys) {
+    const auto place = places_.find(key);  // whoever reads another name is told so then
+    if (place != places_.end()) frames.push_back(frame_of(place->second));
+  }
+  files_->will_need_ranges(frames);
+}
 
 }  // namespace atl::dataset

@@ -47,8 +47,11 @@ class TfrecordStore : public storage::ObjectStore {
   Result<void> list(std::string_view prefix,
                     const std::function<bool(const storage::ObjectInfo&)>& visit) override;
   Result<void> remove(std::string_view key) override;
+  // The files' store hears of the records that the pictures lie in.
+  void will_need(std::span<const std::string> keys) override;
 
  private:
+  storage::ObjectRange frame_of(const Place& place) const;
   Result<const Place*> place_of(std::string_view key) const;
   storage::ObjectInfo info(const std::string& name, const Place& place) const;
   tl::unexpected<Error> read_only(std::string_view what, std::string_view key) const;
