@@ -2,23 +2,27 @@
 
 #include <ATen/ATen.h>
 
+#include "model/shared_batch_norm.h"
+
 namespace atl::model {
 namespace {
 
 constexpr double kMomentum = 0.1;  // of the running statistics, torch's default
-constexpr int64_t kVectorChannels = 8;
+constexpr int64_t kVectorChannels = 16;
 
 at::Tensor convolve(const at::Tensor& x,
                     const at::Tensor& weight,
                     const at::Tensor& bias,
                     int64_t stride,
                     int64_t padding) {
-  // The gradient of a strided 1 x 1 convolution of fewer than eight channels is written beyond its
-  // memory by oneDNN's AVX2 kernels (torch 2.11; ONEDNN_MAX_CPU_ISA=AVX2 shows it on a processor
-  // with AVX-512). Taking the pixels first gives the same sums with stride one.
-  if (stride > 1 && weight.size(2) == 1 && weight.size(3) == 1 && weight.size(1) < kVectorChannels)
+  // Where the channels do not fill its vectors, 8 of AVX2 or 16 of AVX-512, oneDNN writes the weight gradient of a
+  // strided 1 x 1 convolution beyond its memory (torch 2.11). Taking the pixels first gives the same sums
+  // with stride one.
+  const bool is_1x1 = weight.size(2) == 1 && weight.size(3) == 1;
+  if (is_1x1 && stride > 1 && weight.size(1) % kVectorChannels != 0) {
     return convolve(
         x.slice(2, 0, std::nullopt, stride).slice(3, 0, std::nullopt, stride), weight, bias, 1, 0);
+  }
   return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
 }
 
@@ -30,9 +34,14 @@ at::Tensor Conv::operator()(const at::Tensor& x) const {
 
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
 
-at::Tensor NormConv::operator()(const at::Tensor& x, bool training) const {
+at::Tensor NormConv::operator()(const at::Tensor& x, bool training, const Ranks& ranks) const {
   if (norm == Norm::kBatchNorm && training) {
     num_batches_tracked.add_(1);
+    if (ranks.sum) {
+      return shared_batch_norm(convolve(x, weight, {}, stride, padding),
+                               {gamma, beta, running_mean, running_var, kMomentum, eps},
+                               ranks);
+    }
     return at::batch_norm(convolve(x, weight, {}, stride, padding),
                           gamma,
                           beta,

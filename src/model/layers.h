@@ -39,7 +39,8 @@ struct NormConv {
   double eps = 1e-5;
   int64_t stride = 1;
   int64_t padding = 0;
-  at::Tensor operator()(const at::Tensor& x, bool training) const;
+  // Batch statistics, where they are used, are those of all ranks.
+  at::Tensor operator()(const at::Tensor& x, bool training, const Ranks& ranks = {}) const;
 };
 
 struct NormConvShape {

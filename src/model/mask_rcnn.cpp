@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "model/anchors.h"
 #include "model/fpn.h"
+#include "model/losses.h"
 #include "model/resnet.h"
 #include "model/roi_heads.h"
 #include "model/rpn.h"
@@ -29,11 +30,13 @@ struct MaskRcnn::Impl {
         roi_heads(parameters, config),
         anchor_maker(config, device) {}
 
-  std::vector<at::Tensor> features(const ImageBatch& images, bool training) const {
+  std::vector<at::Tensor> features(const ImageBatch& images,
+                                   bool training,
+                                   const Ranks& ranks) const {
     ATOLL_CHECK(images.pixels.size(2) % kSizeDivisor_px == 0 &&
                 images.pixels.size(3) % kSizeDivisor_px == 0)
         << images.pixels.size(2) << ' ' << images.pixels.size(3);
-    return fpn.forward(resnet.forward(images.pixels, training));
+    return fpn.forward(resnet.forward(images.pixels, training, ranks));
   }
   const Anchors& anchors(at::TensorList features, const ImageBatch& images) {
     return anchor_maker.get(features, images.pixels.size(2), images.pixels.size(3));
@@ -62,7 +65,10 @@ const std::map<std::string, at::Tensor>& MaskRcnn::state() const {
   return impl_->parameters.state();
 }
 
-Losses MaskRcnn::loss(const ImageBatch& images, std::span<const Target> targets, SamplingKey key) {
+Losses MaskRcnn::loss(const ImageBatch& images,
+                      std::span<const Target> targets,
+                      SamplingKey key,
+                      const Ranks& ranks) {
   ATOLL_CHECK(targets.size() == images.sizes.size() && targets.size() == images.image_ids.size())
       << targets.size() << ' ' << images.sizes.size() << ' ' << images.image_ids.size();
   std::vector<Target> on_device(targets.begin(), targets.end());
@@ -71,7 +77,7 @@ Losses MaskRcnn::loss(const ImageBatch& images, std::span<const Target> targets,
     target.boxes = target.boxes.to(device(), at::kFloat).view({-1, 4});
     truths.push_back(target.boxes);
   }
-  const auto features = impl_->features(images, true);
+  const auto features = impl_->features(images, true, ranks);
   const Anchors& anchors = impl_->anchors(features, images);
   Rpn::Maps maps;
   {
@@ -79,14 +85,34 @@ Losses MaskRcnn::loss(const ImageBatch& images, std::span<const Target> targets,
     maps = impl_->rpn.maps(features);
   }
   const auto proposals = impl_->rpn.proposals(maps, anchors, images.sizes, true);
-  const auto first = impl_->rpn.loss(features, maps, anchors, truths, images.image_ids, key);
-  const auto second = impl_->roi_heads.loss(features, proposals, on_device, images.image_ids, key);
-  return {first.objectness, first.box, second.classifier, second.box, second.mask};
+  auto first = impl_->rpn.loss(features, maps, anchors, truths, images.image_ids, key);
+  auto second = impl_->roi_heads.loss(features, proposals, on_device, images.image_ids, key);
+  if (ranks.placeholder) {
+    for (at::Tensor* sum :
+         {&first.objectness, &first.box, &second.classifier, &second.box, &second.mask}) {
+      *sum = *sum * 0;
+    }
+    first.anchors = second.rois = second.mask_cells = 0;
+  }
+  if (ranks.sum) {
+    const at::Tensor counts =
+        at::tensor({first.anchors, second.rois, second.mask_cells}, at::kLong);
+    ranks.sum(counts);
+    const int64_t* const all = counts.const_data_ptr<int64_t>();
+    first.anchors = all[0];
+    second.rois = all[1];
+    second.mask_cells = all[2];
+  }
+  return {mean_of(first.objectness, first.anchors),
+          mean_of(first.box, first.anchors),
+          mean_of(second.classifier, second.rois),
+          mean_of(second.box, second.rois),
+          mean_of(second.mask, second.mask_cells)};
 }
 
 std::vector<Detections> MaskRcnn::detect(const ImageBatch& images) {
   const at::NoGradGuard no_grad;
-  const auto features = impl_->features(images, false);
+  const auto features = impl_->features(images, false, {});
   const auto proposals = impl_->rpn.proposals(
       impl_->rpn.maps(features), impl_->anchors(features, images), images.sizes, false);
   return impl_->roi_heads.detect(features, proposals, images.sizes);
@@ -95,7 +121,7 @@ std::vector<Detections> MaskRcnn::detect(const ImageBatch& images) {
 MaskRcnn::Trace MaskRcnn::forward_stages(const ImageBatch& images) {
   const at::NoGradGuard no_grad;
   Trace trace;
-  trace.features = impl_->features(images, false);
+  trace.features = impl_->features(images, false, {});
   auto maps = impl_->rpn.maps(trace.features);
   trace.proposals =
       impl_->rpn.proposals(maps, impl_->anchors(trace.features, images), images.sizes, false);

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -51,8 +52,20 @@ struct SamplingKey {
   uint64_t step = 0;
 };
 
-// Sums that make up the losses are divided by counts over the whole batch. All five are
-// always there, with gradients (zero where nothing matched), also for a batch without objects.
+// For a batch whose images are spread over several processes, each of which has some of them. The default
+// is one process with all.
+struct Ranks {
+  // Adds a tensor up over all of them, in place, to the same bits everywhere; may throw. Called in the
+  // forward pass and, by batch norms, in the backward pass, equally often and in the same order by all.
+  std::function<void(const at::Tensor&)> sum;
+  // The images stand in for none: they go through everything, so that this process does what all do, and
+  // count for nothing.
+  bool placeholder = false;
+};
+
+// Sums that make up the losses are divided by counts over the whole batch, over all ranks where there are
+// several: then the ranks' losses add up to the batch's. All five are always there, with gradients (zero
+// where nothing matched), also for a batch without objects.
 struct Losses {
   at::Tensor rpn_objectness;  // "loss_objectness"
   at::Tensor rpn_box;         // "loss_rpn_box_reg"
@@ -90,8 +103,11 @@ class MaskRcnn {
   at::Device device() const;
 
   // Training mode: batch norms use and update batch statistics, in stages that are not trained,
-  // too, as in torchvision; frozen ones never do.
-  Losses loss(const ImageBatch& images, std::span<const Target> targets, SamplingKey key);
+  // too, as in torchvision; frozen ones never do. Statistics are those of all ranks' images.
+  Losses loss(const ImageBatch& images,
+              std::span<const Target> targets,
+              SamplingKey key,
+              const Ranks& ranks = {});
   // No gradients. Boxes and masks at the resized scale; rescale with rescale().
   std::vector<Detections> detect(const ImageBatch& images);
 

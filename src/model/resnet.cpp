@@ -87,20 +87,22 @@ ResNet::Block ResNet::make_block(ParameterSet& parameters,
   return block;
 }
 
-at::Tensor ResNet::Block::forward(const at::Tensor& x, bool training) const {
+at::Tensor ResNet::Block::forward(const at::Tensor& x, bool training, const Ranks& ranks) const {
   at::Tensor y = x;
-  for (size_t i = 0; i + 1 < convs.size(); ++i) y = convs[i](y, training).relu_();
-  y = convs.back()(y, training);
+  for (size_t i = 0; i + 1 < convs.size(); ++i) y = convs[i](y, training, ranks).relu_();
+  y = convs.back()(y, training, ranks);
   // In place: neither the convolution nor the norm needs its output for its gradient.
-  return y.add_(downsample ? (*downsample)(x, training) : x).relu_();
+  return y.add_(downsample ? (*downsample)(x, training, ranks) : x).relu_();
 }
 
-std::array<at::Tensor, 4> ResNet::forward(const at::Tensor& pixels, bool training) const {
-  at::Tensor x = stem_(pixels.contiguous(at::MemoryFormat::ChannelsLast), training).relu_();
+std::array<at::Tensor, 4> ResNet::forward(const at::Tensor& pixels,
+                                          bool training,
+                                          const Ranks& ranks) const {
+  at::Tensor x = stem_(pixels.contiguous(at::MemoryFormat::ChannelsLast), training, ranks).relu_();
   x = at::max_pool2d(x, {3, 3}, {2, 2}, {1, 1});
   std::array<at::Tensor, 4> levels;
   for (size_t stage = 0; stage < 4; ++stage) {
-    for (const Block& block : stages_[stage]) x = block.forward(x, training);
+    for (const Block& block : stages_[stage]) x = block.forward(x, training, ranks);
     levels[stage] = x;
   }
   return levels;

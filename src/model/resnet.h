@@ -19,7 +19,9 @@ class ResNet {
   ResNet(ParameterSet& parameters, const ModelConfig& config);
 
   // C2..C5. pixels (N, 3, H, W).
-  std::array<at::Tensor, 4> forward(const at::Tensor& pixels, bool training) const;
+  std::array<at::Tensor, 4> forward(const at::Tensor& pixels,
+                                    bool training,
+                                    const Ranks& ranks) const;
   // Channels of C2..C5.
   const std::array<int64_t, 4>& channels() const { return channels_; }
 
@@ -27,7 +29,7 @@ class ResNet {
   struct Block {
     std::vector<NormConv> convs;         // two or three; ReLU between them and after the sum
     std::optional<NormConv> downsample;  // on the short cut, where shapes change
-    at::Tensor forward(const at::Tensor& x, bool training) const;
+    at::Tensor forward(const at::Tensor& x, bool training, const Ranks& ranks) const;
   };
 
   Block make_block(ParameterSet& parameters,

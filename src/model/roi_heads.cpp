@@ -123,14 +123,18 @@ RoiHeads::Loss RoiHeads::loss(at::TensorList features,
   }
   const at::Tensor deltas =
       outputs.box_deltas.view({-1, 4}).index_select(0, indices(delta_rows, device));
-  return {mean_cross_entropy(outputs.class_logits, indices(rois.labels, device)),
-          smooth_l1(deltas, rois.deltas, static_cast<int64_t>(rois.labels.size())),
-          mask_loss(features, rois, targets)};
+  Loss loss;
+  loss.classifier = cross_entropy_sum(outputs.class_logits, indices(rois.labels, device));
+  loss.box = smooth_l1_sum(deltas, rois.deltas);
+  loss.rois = static_cast<int64_t>(rois.labels.size());
+  add_mask_loss(loss, features, rois, targets);
+  return loss;
 }
 
-at::Tensor RoiHeads::mask_loss(at::TensorList features,
-                               const Rois& rois,
-                               std::span<const Target> targets) const {
+void RoiHeads::add_mask_loss(Loss& loss,
+                             at::TensorList features,
+                             const Rois& rois,
+                             std::span<const Target> targets) const {
   const at::Tensor logits = mask_head_.forward(
       pool(features, rois.positive_boxes, config_.mask_pool_size, config_.mask_pool_sampling),
       indices(rois.positive_label, features[0].device()));
@@ -139,7 +143,8 @@ at::Tensor RoiHeads::mask_loss(at::TensorList features,
     wanted.push_back(ops::mask_targets(
         targets[n].masks, rois.positive_boxes[n], rois.positive_truth[n], logits.size(2)));
   }
-  return mean_binary_cross_entropy(logits, at::cat(wanted));
+  loss.mask = binary_cross_entropy_sum(logits, at::cat(wanted));
+  loss.mask_cells = logits.numel();
 }
 
 // scores (R, K), boxes (R, K, 4) of one image, without masks yet.

@@ -19,10 +19,14 @@ class RoiHeads {
  public:
   RoiHeads(ParameterSet& parameters, const ModelConfig& config);
 
+  // Sums: the first two over the RoIs, by whose number they are to be divided, the third over the cells
+  // of the positive ones' masks.
   struct Loss {
     at::Tensor classifier;
     at::Tensor box;
     at::Tensor mask;
+    int64_t rois = 0;        // R
+    int64_t mask_cells = 0;  // Q M M
   };
   // features: P2..P5 (more are ignored); proposals: N times (R, 4); targets with boxes on the
   // device.
@@ -41,9 +45,10 @@ class RoiHeads {
               std::span<const Target> targets,
               std::span<const int64_t> image_ids,
               SamplingKey key) const;
-  at::Tensor mask_loss(at::TensorList features,
-                       const Rois& rois,
-                       std::span<const Target> targets) const;
+  void add_mask_loss(Loss& loss,
+                     at::TensorList features,
+                     const Rois& rois,
+                     std::span<const Target> targets) const;
   Detections find_boxes(const at::Tensor& scores,
                         const at::Tensor& boxes,
                         ImageBatch::Size size) const;

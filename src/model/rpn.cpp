@@ -252,10 +252,9 @@ Rpn::Loss Rpn::loss(at::TensorList features,
       ops::encode_boxes(all_truths.index_select(0, indices(truth_rows, device)),
                         anchors.boxes.index_select(0, indices(anchor_rows, device)),
                         kPlainDeltas);
-  return {mean_binary_cross_entropy(predicted.logits, at::tensor(labels, at::kFloat).to(device)),
-          smooth_l1(predicted.deltas.index_select(0, indices(positive, device)),
-                    wanted,
-                    static_cast<int64_t>(labels.size()))};
+  return {binary_cross_entropy_sum(predicted.logits, at::tensor(labels, at::kFloat).to(device)),
+          smooth_l1_sum(predicted.deltas.index_select(0, indices(positive, device)), wanted),
+          static_cast<int64_t>(labels.size())};
 }
 
 }  // namespace atl::model

@@ -39,11 +39,11 @@ class Rpn {
                                     std::span<const ImageBatch::Size> sizes,
                                     bool training) const;
 
-  // What the losses need, whichever way it was computed: whole maps (gradients through them), or
-  // none.
+  // Sums over the sampled anchors, by whose number both are to be divided.
   struct Loss {
     at::Tensor objectness;
     at::Tensor box;
+    int64_t anchors = 0;  // S
   };
   // truths: N times (G, 4) on the device.
   Loss loss(at::TensorList features,

@@ -32,14 +32,14 @@ at::ScalarType type_of(std::string_view dtype) {
   TORCH_CHECK(false, "safetensors: dtype ", dtype);
 }
 
-std::optional<std::string> name_of(at::ScalarType wanted) {
+}  // namespace
+
+std::optional<std::string> safetensors_dtype(at::ScalarType wanted) {
   for (const auto& [name, type] : kTypes) {
     if (type == wanted) return name;
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 Result<TensorFile> parse_safetensors(const storage::Blob& bytes, std::string_view name) {
   auto header = ATOLL_TRY(parse_safetensors_header(bytes.bytes(), name));
@@ -69,35 +69,47 @@ Result<TensorFile> read_safetensors(storage::ObjectStore& store, std::string_vie
   return parse_safetensors(file, fmt::format("{}/{}", store.uri(), key));
 }
 
-Result<void> write_safetensors(storage::ObjectStore& store,
-                               std::string_view key,
-                               const std::map<std::string, at::Tensor>& tensors,
-                               const std::map<std::string, std::string>& metadata) {
-  SafetensorsHeader header;
-  header.metadata = metadata;
-  std::vector<at::Tensor> data;
-  uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    auto dtype = name_of(tensor.scalar_type());
-    if (!dtype) {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: tensor {}: dtype {} cannot be stored",
-                              key,
-                              name,
-                              at::toString(tensor.scalar_type())));
-    }
-    data.push_back(tensor.detach().cpu().contiguous());
-    const uint64_t size = data.back().nbytes();
-    header.tensors.emplace(name, SafetensorsEntry{*dtype, tensor.sizes().vec(), offset, size});
-    offset += size;
-  }
-  const std::string head = make_safetensors_header(header);
+std::vector<std::span<const std::byte>> SafetensorsPieces::parts() const {
   std::vector<std::span<const std::byte>> parts;
   parts.push_back(std::as_bytes(std::span(head)));
   for (const at::Tensor& tensor : data) {
     parts.emplace_back(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes());
   }
-  return store.put(key, parts);
+  return parts;
+}
+
+Result<SafetensorsPieces> make_safetensors(const std::map<std::string, at::Tensor>& tensors,
+                                           const std::map<std::string, std::string>& metadata,
+                                           std::string_view name) {
+  SafetensorsHeader header;
+  header.metadata = metadata;
+  SafetensorsPieces pieces;
+  uint64_t offset = 0;
+  for (const auto& [tensor_name, tensor] : tensors) {
+    auto dtype = safetensors_dtype(tensor.scalar_type());
+    if (!dtype) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("{}: tensor {}: dtype {} cannot be stored",
+                              name,
+                              tensor_name,
+                              at::toString(tensor.scalar_type())));
+    }
+    pieces.data.push_back(tensor.detach().cpu().contiguous());
+    const uint64_t size = pieces.data.back().nbytes();
+    header.tensors.emplace(tensor_name,
+                           SafetensorsEntry{*dtype, tensor.sizes().vec(), offset, size});
+    offset += size;
+  }
+  pieces.head = make_safetensors_header(header);
+  return pieces;
+}
+
+Result<void> write_safetensors(storage::ObjectStore& store,
+                               std::string_view key,
+                               const std::map<std::string, at::Tensor>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
+  const auto pieces = ATOLL_TRY(make_safetensors(tensors, metadata, key));
+  return store.put(key, pieces.parts());
 }
 
 }  // namespace atl::model

@@ -10,6 +10,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,10 +28,23 @@ struct TensorFile {
 
 Result<TensorFile> parse_safetensors(const storage::Blob& bytes, std::string_view name);
 Result<TensorFile> read_safetensors(storage::ObjectStore& store, std::string_view key);
-// Tensors in order of name; contiguous CPU copies are made where needed.
+// A file to be written: its pieces are those of parts(), one after the other, as long as this lives.
+struct SafetensorsPieces {
+  std::string head;
+  std::vector<at::Tensor> data;  // on the CPU, contiguous
+  std::vector<std::span<const std::byte>> parts() const;
+};
+// Tensors in order of name; contiguous CPU copies are made where needed. kUnsupported: a dtype that cannot be
+// stored. `name` is for messages.
+Result<SafetensorsPieces> make_safetensors(const std::map<std::string, at::Tensor>& tensors,
+                                           const std::map<std::string, std::string>& metadata,
+                                           std::string_view name);
 Result<void> write_safetensors(storage::ObjectStore& store,
                                std::string_view key,
                                const std::map<std::string, at::Tensor>& tensors,
                                const std::map<std::string, std::string>& metadata);
+
+// "F32"; nullopt: cannot be stored.
+std::optional<std::string> safetensors_dtype(at::ScalarType type);
 
 }  // namespace atl::model

@@ -42,10 +42,10 @@ std::optional<int64_t> image_of(std::string_view line,
 
 }  // namespace
 
-Result<std::vector<std::string>> still_bad_images(const std::vector<std::string>& lines,
-                                                  const Split& split,
-                                                  dataset::LoaderOptions options) {
-  if (lines.empty()) return lines;
+Result<std::vector<dataset::BadImage>> still_bad_images(const std::vector<std::string>& lines,
+                                                        const Split& split,
+                                                        dataset::LoaderOptions options) {
+  if (lines.empty()) return std::vector<dataset::BadImage>();
   std::set<int64_t> indices;
   {
     const ImagesByKey images = images_by_key(split);

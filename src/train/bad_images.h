@@ -10,11 +10,10 @@
 
 namespace atl::train {
 
-// Those of the lines that a loader with these options says again today: an image that has been
-// repaired or has left the split is not among them. `lines` are of Loader::bad_images(). kIo: the
-// store failed.
-Result<std::vector<std::string>> still_bad_images(const std::vector<std::string>& lines,
-                                                  const Split& split,
-                                                  dataset::LoaderOptions options);
+// Those that a loader with these options says again today: an image that has been repaired or has left the
+// split is not among them. `lines` are of Loader::bad_images(). kIo: the store failed.
+Result<std::vector<dataset::BadImage>> still_bad_images(const std::vector<std::string>& lines,
+                                                        const Split& split,
+                                                        dataset::LoaderOptions options);
 
 }  // namespace atl::train

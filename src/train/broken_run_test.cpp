@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <cmath>
 #include <fstream>
 
@@ -40,13 +41,6 @@ class BrokenRun : public SmallRun {
       EXPECT_TRUE(at::equal(tensor, second.at(name))) << name;
     }
   }
-  std::vector<std::string> checkpoints(const std::string& out) {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(path(out + "/checkpoints"))) {
-      names.push_back("checkpoints/" + entry.path().filename().string());
-    }
-    return names;
-  }
 };
 
 class AtABadImage : public BrokenRun, public testing::WithParamInterface<int> {};
@@ -74,13 +68,13 @@ TEST_P(AtABadImage, the_steps_before_are_kept_and_the_same_command_goes_on_bit_f
   EXPECT_THAT(ended.error().to_string(),
               HasSubstr("repair them, or raise data.max_bad_images; then the same command goes on "
                         "after step 2"));
-  EXPECT_THAT(checkpoints("broken"), testing::ElementsAre(checkpoint_key(2)));
+  EXPECT_THAT(checkpoints("broken"), testing::ElementsAre(2));
   expect_same_tensors("whole", "broken", 2);
 
   // Nothing repaired: the same end, and the checkpoint stays.
   ASSERT_FALSE(run(config("broken", sets)));
   EXPECT_THAT(lines_, Contains("going on after step 2 of 4"));
-  EXPECT_THAT(checkpoints("broken"), testing::ElementsAre(checkpoint_key(2)));
+  EXPECT_THAT(checkpoints("broken"), testing::ElementsAre(2));
 
   repair_image(bad);
   finish(config("broken", sets));
@@ -113,6 +107,23 @@ TEST_F(BrokenRun, a_repaired_image_no_longer_counts) {
   const auto bad = checkpoint("run", 4).state.bad_images;
   ASSERT_EQ(bad.size(), 1);
   EXPECT_THAT(bad[0], HasSubstr(fmt::format("{:012}.jpg", second)));
+}
+
+TEST_F(BrokenRun, what_was_passed_over_before_counts_for_a_lower_limit_too) {
+  make_data();
+  const int64_t first = last_image_of(0, 1);
+  const int64_t second = last_image_of(2, 1);
+  break_image(first);
+  std::filesystem::rename(path("whole.jpg"), path("first.jpg"));
+  break_image(second);
+  ASSERT_FALSE(run(config("run", {"data.max_bad_images=1"})));  // after step 2
+  repair_image(second);
+  // The steps that are left do not need the first one.
+  const auto ended = run(config("run", {"data.max_bad_images=0"}));
+  ASSERT_FALSE(ended);
+  EXPECT_THAT(ended.error().to_string(),
+              testing::AllOf(HasSubstr("1 image could not be read"),
+                             HasSubstr(fmt::format("{:012}.jpg", first))));
 }
 
 TEST_F(BrokenRun, a_first_step_that_fails_leaves_no_checkpoint) {
@@ -151,6 +162,45 @@ TEST_F(BrokenRun, a_run_that_diverges_names_the_images_and_keeps_finite_weights)
   for (const auto& [name, tensor] : kept.tensors) {
     EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
   }
+}
+
+// The way to the end is kept, whatever of the directory is damaged.
+TEST_F(BrokenRun, a_damaged_checkpoint_is_passed_over_and_written_anew) {
+  make_data();
+  const std::vector<std::string> sets = {"train.checkpoint_every=1", "train.keep_checkpoints=1"};
+  finish(config("whole", sets));
+  finish(config("run", {"train.checkpoint_every=1", "train.keep_checkpoints=3"}));
+  EXPECT_THAT(checkpoints("run"), testing::ElementsAre(2, 3, 4));
+  for (const int64_t step : {3, 4}) {
+    std::filesystem::resize_file(path("run/" + shard_key(step, 0, 1)), 1000);
+  }
+  finish(config("run", sets));
+  EXPECT_THAT(lines_,
+              Contains(testing::AllOf(HasSubstr("passed over a damaged checkpoint"),
+                                      HasSubstr("step-00000004"))));
+  EXPECT_THAT(lines_, Contains("going on after step 2 of 4"));
+  EXPECT_THAT(checkpoints("run"), testing::ElementsAre(4));
+  expect_same_tensors("whole", "run", 4);
+  EXPECT_EQ(metrics("run"), metrics("whole"));
+}
+
+TEST_F(BrokenRun, a_later_round_of_a_job_waits_until_the_one_before_has_left) {
+  make_data();
+  storage::LocalStore other(path("run"));
+  ASSERT_TRUE(storage::put_text(other, "notes", "x"));
+  auto claim = other.claim();
+  ASSERT_TRUE(claim);
+  bool waited = false;
+  Console console;
+  console.wait_for_output = std::chrono::hours(1);
+  console.line = [&](const std::string& line) {
+    if (line.find("waiting until the job's last round has ended") == std::string::npos) return;
+    waited = true;
+    claim->guard.reset();
+  };
+  const auto result = run_training(config("run"), false, console, stop_.get_token());
+  EXPECT_TRUE(result) << result.error().to_string();
+  EXPECT_TRUE(waited);
 }
 
 TEST_F(BrokenRun, a_second_run_in_one_directory_is_refused_until_the_first_has_ended) {

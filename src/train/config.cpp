@@ -11,6 +11,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "base/utf8.h"
 #include "train/config_keys.h"
 
 namespace atl::train {
@@ -270,6 +271,12 @@ Result<void> apply_setting(RunConfig& config, const Setting& setting) {
   const bool quoted =
       !setting.value.empty() && (setting.value[0] == '"' || setting.value[0] == '\'');
   if (text && !quoted) {
+    // Such a value could not be written to config.toml, and TOML files cannot hold it either.
+    if (!is_utf8(setting.value)) {
+      return fail(ErrorCode::kInvalidInput,
+                  fmt::format("--set {}: the value is not UTF-8", setting.key->name),
+                  "rename the file or folder, or link to it by a name in UTF-8");
+    }
     const toml::value<std::string> node(setting.value);
     return set_value(config, *setting.key, node, setting.where);
   }

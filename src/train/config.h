@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -30,7 +31,11 @@ struct DataConfig {
   double repeat_factor_threshold = 0;  // 0: off; images with rarer categories come more often
   double flip_probability = 0.5;
   dataset::AugmentOptions augment;
-  int64_t limit_images = 0;  // 0: all; else the first N of the split, for trying things out
+  int64_t limit_images = 0;      // 0: all; else the first N of the split, for trying things out
+  int64_t limit_val_images = 0;  // 0: as limit_images; else of the validation split
+  int64_t validation_limit() const {
+    return limit_val_images > 0 ? limit_val_images : limit_images;
+  }
   friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
@@ -52,9 +57,13 @@ struct TrainConfig {
   double clip_norm = 0;  // 0: off
   double ema_decay = 0;  // 0: off; else evaluation and model.safetensors use the average
   bool bf16 = false;
+  std::string gradient_type =
+      "f32";  // f32 | f16 | bf16: as what ranks send gradients to each other
   int64_t checkpoint_every = 500;
   int64_t keep_checkpoints = 3;
   int64_t eval_every = 0;      // 0: only at the end
+  bool evaluate = true;        // on the validation split, where there is one
+  bool model_at_stop = false;  // a stopped run leaves model.safetensors, too
   int64_t max_bad_steps = 10;  // NaN or Inf losses in a row
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };
@@ -95,6 +104,9 @@ struct ConfigChange {
   std::string after;
 };
 std::vector<ConfigChange> changes_that_matter(const RunConfig& before, const RunConfig& after);
+// What must be the same on all ranks of a job: every key with its value as TOML, but for those that are a
+// machine's own, places and numbers of threads.
+std::vector<std::pair<std::string, std::string>> values_of_all_ranks(const RunConfig& config);
 // "train.steps = 40, train.seed = 3": what differs from the preset's defaults, for one line.
 std::string changes_from_preset(const RunConfig& config);
 

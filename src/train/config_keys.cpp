@@ -1,5 +1,7 @@
 #include "train/config_keys.h"
 
+#include <algorithm>
+
 namespace atl::train {
 namespace {
 
@@ -110,6 +112,12 @@ std::span<const ConfigKey> config_keys() {
        kFixed,
        0,
        kMaxCount},
+      {"data.limit_val_images",
+       "only the first N of the validation split; 0 = as limit_images",
+       ATOLL_SLOT(data.limit_val_images),
+       kFree,
+       0,
+       kMaxCount},
 
       {"train.steps",
        "optimiser steps; 0 = 12 epochs",
@@ -190,6 +198,13 @@ std::span<const ConfigKey> config_keys() {
        0,
        0.999999999},
       {"train.bf16", "forward pass and losses in bfloat16", ATOLL_SLOT(train.bf16)},
+      {"train.gradient_type",
+       "as what ranks send their gradients: f32, or with half the bytes f16 or bf16",
+       ATOLL_SLOT(train.gradient_type),
+       kFixed,
+       -kNoLimit,
+       kNoLimit,
+       {"f32", "f16", "bf16"}},
       {"train.checkpoint_every", "steps", ATOLL_SLOT(train.checkpoint_every), kFree, 1, kMaxCount},
       {"train.keep_checkpoints",
        "the newest ones; the best is kept, too",
@@ -203,6 +218,14 @@ std::span<const ConfigKey> config_keys() {
        kFree,
        0,
        kMaxCount},
+      {"train.evaluate",
+       "on the validation split, where there is one",
+       ATOLL_SLOT(train.evaluate),
+       kFree},
+      {"train.model_at_stop",
+       "a stopped run leaves model.safetensors, too",
+       ATOLL_SLOT(train.model_at_stop),
+       kFree},
       {"train.max_bad_steps",
        "NaN or Inf losses in a row before giving up",
        ATOLL_SLOT(train.max_bad_steps),
@@ -279,5 +302,13 @@ std::span<const ConfigKey> config_keys() {
 }
 
 #undef ATOLL_SLOT
+
+bool is_machines_own(const ConfigKey& key) {
+  // Rank 0 alone reads the weights and writes the output; whether the data are the same is seen by what is in
+  // them.
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "out", "weights", "device", "threads", "data.path", "data.threads", "data.batches_ahead"};
+  return std::ranges::find(kNames, key.name) != kNames.end();
+}
 
 }  // namespace atl::train

@@ -49,4 +49,7 @@ struct ConfigKey {
 // In the order in which config.toml lists them: top level first, then section by section.
 std::span<const ConfigKey> config_keys();
 
+// A matter of the machine that a rank runs on, so that ranks may differ in it.
+bool is_machines_own(const ConfigKey& key);
+
 }  // namespace atl::train

@@ -132,7 +132,8 @@ TEST(Config, every_field_has_a_key) {
                                 repeat,
                                 flip,
                                 augment,
-                                limit] = config.data;
+                                limit,
+                                limit_val] = config.data;
   [[maybe_unused]] const auto& [sizes,
                                 lsj,
                                 lsj_min,
@@ -143,16 +144,38 @@ TEST(Config, every_field_has_a_key) {
                                 contr,
                                 sat,
                                 hue] = augment;
-  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] =
-      config.train;
+  [[maybe_unused]] const auto& [a,
+                                b,
+                                c,
+                                d,
+                                e,
+                                f,
+                                g,
+                                h,
+                                i,
+                                j,
+                                k,
+                                l,
+                                m,
+                                n,
+                                o,
+                                p,
+                                q,
+                                r,
+                                s,
+                                t,
+                                u,
+                                v,
+                                w,
+                                x] = config.train;
   size_t data_keys = 0;
   size_t train_keys = 0;
   for (const auto& key : config_keys()) {
     data_keys += key.name.starts_with("data.") ? 1 : 0;
     train_keys += key.name.starts_with("train.") ? 1 : 0;
   }
-  EXPECT_EQ(data_keys, 24U);
-  EXPECT_EQ(train_keys, 21U);
+  EXPECT_EQ(data_keys, 25U);
+  EXPECT_EQ(train_keys, 24U);
   // The model's own list, which its weight files are written from.
   const auto model = nlohmann::json::parse(model::to_json(config.model));
   for (const auto& [name, value] : model.items()) {
@@ -200,6 +223,15 @@ TEST(Config, a_value_where_a_section_belongs_is_called_so) {
   }
   EXPECT_THAT(error_of("train = 3"), HasSubstr("run.toml:1:1: "));
   EXPECT_TRUE(parse("train.steps = 3"));
+}
+
+TEST(Config, a_value_that_config_toml_could_not_hold_is_refused) {
+  EXPECT_EQ(
+      error_of("", {"data.path=mod\xadl"}),
+      "--set data.path: the value is not UTF-8 (rename the file or folder, or link to it by a "
+      "name in UTF-8)");
+  EXPECT_THAT(error_of("[data]\npath = 'mod\xadl'\n"), HasSubstr("run.toml:2:"));
+  EXPECT_TRUE(parse("", {"data.path=n\xc3\xa4me"}));
 }
 
 TEST(Config, every_key_is_described) {

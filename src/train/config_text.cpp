@@ -95,6 +95,14 @@ std::vector<ConfigChange> changes_that_matter(const RunConfig& before, const Run
   return changes;
 }
 
+std::vector<std::pair<std::string, std::string>> values_of_all_ranks(const RunConfig& config) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const auto& key : config_keys()) {
+    if (!is_machines_own(key)) values.emplace_back(key.name, value_text(key, config));
+  }
+  return values;
+}
+
 std::string changes_from_preset(const RunConfig& config) {
   const auto preset = preset_config(config.preset);
   std::vector<std::string> changes;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -17,9 +18,9 @@ namespace {
 constexpr const char* kSetUpHint =
     "`./run setup --cuda` installs the CUDA libraries; or --device cpu";
 
-// The driver's own count; the 1 GB of libtorch_cuda.so need not be opened to learn that there is
-// none.
-Result<void> find_gpu() {
+// The driver's own count, of those that CUDA_VISIBLE_DEVICES leaves; the 1 GB of libtorch_cuda.so need not be
+// opened to learn that there is none.
+Result<int> count_gpus() {
   void* driver = dlopen("libcuda.so.1", RTLD_NOW);
   if (driver == nullptr) {
     return fail(ErrorCode::kUnsupported,
@@ -34,7 +35,7 @@ Result<void> find_gpu() {
                 "device cuda: the NVIDIA driver finds no GPU",
                 "check `nvidia-smi`, or use --device cpu");
   }
-  return {};
+  return gpus;
 }
 
 Result<void> open_cuda_libraries() {
@@ -58,9 +59,11 @@ Result<void> open_cuda_libraries() {
   return {};
 }
 
-Result<void> open_cuda() {
-  ATOLL_TRY(find_gpu());
-  return open_cuda_libraries();
+// The number of GPUs.
+Result<int> open_cuda() {
+  const int gpus = ATOLL_TRY(count_gpus());
+  ATOLL_TRY(open_cuda_libraries());
+  return gpus;
 }
 
 class NoWarnings : public c10::WarningHandler {
@@ -70,17 +73,33 @@ class NoWarnings : public c10::WarningHandler {
 
 }  // namespace
 
-Result<at::Device> choose_device(std::string_view name) {
+std::optional<int> gpu_of_rank(int local_rank, int gpus) {
+  if (gpus == 1) return 0;
+  return local_rank < gpus ? std::optional(local_rank) : std::nullopt;
+}
+
+Result<at::Device> choose_device(std::string_view name, int local_rank) {
   if (name == "cpu") return at::Device(at::kCPU);
   if (name != "cuda" && name != "auto") {
     return fail(ErrorCode::kInvalidInput,
                 fmt::format("device \"{}\" is not known", name),
                 "auto, cpu or cuda");
   }
-  static const Result<void> cuda = open_cuda();
-  if (cuda) return at::Device(at::kCUDA, 0);
-  if (name == "cuda") return tl::unexpected(cuda.error());
-  return at::Device(at::kCPU);
+  static const Result<int> gpus = open_cuda();
+  if (!gpus) {
+    if (name == "cuda") return tl::unexpected(gpus.error());
+    return at::Device(at::kCPU);
+  }
+  const auto gpu = gpu_of_rank(local_rank, *gpus);
+  if (!gpu) {
+    return fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("device cuda: this is local rank {}, but there are {} GPUs", local_rank, *gpus),
+        "start as many ranks on a machine as it has GPUs, or use --device cpu");
+  }
+  const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(*gpu));
+  c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(device);  // of what is made without naming one
+  return device;
 }
 
 void configure_torch(int threads) {

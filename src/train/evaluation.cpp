@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -14,6 +16,7 @@
 #include "train/detection_records.h"
 #include "train/device.h"
 #include "train/library_exceptions.h"
+#include "train/round_results.h"
 
 namespace atl::train {
 namespace {
@@ -117,6 +120,136 @@ std::vector<std::vector<int64_t>> evaluation_batches(const Split& split,
   return batches;
 }
 
+int64_t batches_in_round(double seconds_a_batch) {
+  constexpr double kRound_s = 1;
+  constexpr int64_t kMost = 8;
+  if (seconds_a_batch <= 0) return 1;
+  return std::clamp(
+      static_cast<int64_t>(std::min(kRound_s / seconds_a_batch, double{kMost})), int64_t{1}, kMost);
+}
+
+namespace {
+
+// Rank 0's view: what one process would have done with each batch, in the same order.
+class Scoring {
+ public:
+  Scoring(Split& split, const EvaluationSettings& settings, PredictionsFile* predictions)
+      : evaluator_(split.dataset, options(settings)), predictions_(predictions) {}
+
+  Result<void> add(std::vector<std::vector<eval::Detection>> images) {
+    for (auto& records : images) {
+      if (records.empty()) continue;
+      if (predictions_ != nullptr) ATOLL_TRY(predictions_->add(records));
+      const int64_t image_id = records.front().image_id;
+      ATOLL_TRY(evaluator_.add(image_id, std::move(records)));
+    }
+    return {};
+  }
+  eval::Evaluation finish() { return evaluator_.finish(); }
+
+ private:
+  static eval::EvalOptions options(const EvaluationSettings& settings) {
+    eval::EvalOptions options;
+    options.threads = settings.threads;
+    return options;
+  }
+  eval::Evaluator evaluator_;
+  PredictionsFile* predictions_;
+};
+
+std::vector<std::string> lines_of(const std::vector<dataset::BadImage>& images) {
+  std::vector<std::string> lines;
+  lines.reserve(images.size());
+  for (const auto& image : images) lines.push_back(image.what);
+  return lines;
+}
+
+// Unreadable images of all ranks, as they are found.
+struct BadImages {
+  std::vector<std::string> lines;
+  int64_t allowed = 0;
+
+  Result<void> add(const std::vector<std::string>& more) {
+    lines.insert(lines.end(), more.begin(), more.end());
+    if (static_cast<int64_t>(lines.size()) <= allowed) return {};
+    return fail(
+        ErrorCode::kInvalidInput,
+        fmt::format(
+            "{} unreadable images, {} allowed: {}", lines.size(), allowed, fmt::join(lines, "; ")),
+        "repair them, or raise data.max_bad_images");
+  }
+};
+
+eval::Evaluation finished(Scoring& scoring, trace::Tracer* tracer) {
+  const trace::Span span(tracer, "match and score");
+  return scoring.finish();
+}
+
+// Batch b is evaluated by rank b mod N. After each round rank 0 gets what the others have found.
+class SharedEvaluation {
+ public:
+  SharedEvaluation(parallel::Group& group,
+                   int64_t batches,
+                   std::function<Result<bool>()> stop_anywhere)
+      : group_(group), batches_(batches), stop_anywhere_(std::move(stop_anywhere)) {}
+
+  // The batch that is this rank's n-th; nullopt: it has no more.
+  std::optional<int64_t> own(int64_t n) const {
+    const int64_t batch = n * group_.size() + group_.rank();
+    return batch < batches_ ? std::optional(batch) : std::nullopt;
+  }
+  // The number of batches until all meet again, of each rank. kCancelled: some rank is to stop.
+  Result<int64_t> begin_round(const std::stop_token& stop) {
+    const bool stopping =
+        ATOLL_TRY(stop_anywhere_ ? stop_anywhere_()
+                                 : group_.any(stop.stop_requested(),
+                                              "the question whether to stop the evaluation"));
+    if (stopping) return fail(ErrorCode::kCancelled, "the evaluation was stopped");
+    round_began_ = trace::Clock::now();
+    return group_.alone() ? 1 : batches_in_round(seconds_a_batch_);
+  }
+  void found(std::vector<std::vector<eval::Detection>> images) {
+    round_.batches.push_back(std::move(images));
+  }
+  // The round's results and lines of bad images of all ranks; rank 0 adds them up.
+  Result<int64_t> end_round(std::vector<std::string> bad_images, Scoring& scoring, BadImages& bad) {
+    round_.bad_images = std::move(bad_images);
+    const std::chrono::duration<double> own = trace::Clock::now() - round_began_;
+    const at::Tensor times =
+        at::tensor({own.count(), static_cast<double>(round_.batches.size())}, at::kDouble);
+    ATOLL_TRY(group_.sum(times, "the time of an evaluation's batches"));
+    const double* const sums = times.const_data_ptr<double>();
+    seconds_a_batch_ = sums[0] / std::max(sums[1], 1.0);
+    const auto texts =
+        ATOLL_TRY(group_.gather(to_bytes(std::exchange(round_, {})), "an evaluation's results"));
+    std::vector<RoundResults> results;
+    results.reserve(texts.size());
+    for (const auto& text : texts) results.push_back(ATOLL_TRY(round_results_from_bytes(text)));
+    int64_t images = 0;
+    size_t longest = 0;
+    for (const auto& result : results) longest = std::max(longest, result.batches.size());
+    for (size_t n = 0; n < longest; ++n) {
+      for (auto& result : results) {
+        if (n >= result.batches.size()) continue;
+        images += static_cast<int64_t>(result.batches[n].size());
+        ATOLL_TRY(scoring.add(std::move(result.batches[n])));
+      }
+    }
+    for (const auto& result : results) ATOLL_TRY(bad.add(result.bad_images));
+    return images;
+  }
+
+ private:
+  parallel::Group& group_;
+  int64_t batches_;
+  std::function<Result<bool>()> stop_anywhere_;
+  RoundResults round_;
+  trace::Clock::time_point round_began_;
+  double seconds_a_batch_ = 0;  // in the round before, of all ranks
+};
+
+}  // namespace
+
 Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const model::CategoryMap& categories,
                                   Split& split,
@@ -126,40 +259,61 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const std::stop_token& stop,
                                   trace::Tracer* tracer) {
   const auto batches = evaluation_batches(split, model.config(), settings.batch);
+  parallel::Group one;
+  parallel::Group& group = settings.group != nullptr ? *settings.group : one;
+  SharedEvaluation shared(group, static_cast<int64_t>(batches.size()), settings.stop_anywhere);
+  auto loading = loader_options(model.config(), settings, model.device());
+  // Those of all ranks count together.
+  if (!group.alone()) loading.max_bad_images = std::numeric_limits<int64_t>::max();
   dataset::Loader loader(
       split.dataset,
       *split.store,
       split.image_prefix,
-      loader_options(model.config(), settings, model.device()),
+      loading,
       [&](int64_t step) -> std::optional<std::vector<int64_t>> {
-        if (step >= static_cast<int64_t>(batches.size())) return std::nullopt;
-        return batches[static_cast<size_t>(step)];
+        const auto batch = shared.own(step);
+        if (!batch) return std::nullopt;
+        return batches[static_cast<size_t>(*batch)];
       },
       [](int64_t) { return int64_t{0}; },
       0,
       tracer);
-  eval::EvalOptions options;
-  options.threads = settings.threads;
-  eval::Evaluator evaluator(split.dataset, options);
+  Scoring scoring(split, settings, predictions);
+  BadImages bad{.allowed = settings.max_bad_images};
   ProgressReport report(console, "evaluate", static_cast<int64_t>(split.images.size()));
   int64_t done = 0;
-  for (;;) {
-    if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the evaluation was stopped");
-    auto batch = ATOLL_TRY(loader.next());
-    if (!batch) break;
-    done += static_cast<int64_t>(batch->samples.size());
-    if (batch->samples.empty()) continue;
-    for (auto& records : detect_batch(model, categories, *std::move(batch), tracer)) {
-      if (records.empty()) continue;
-      if (predictions != nullptr) ATOLL_TRY(predictions->add(records));
-      const int64_t image_id = records.front().image_id;
-      ATOLL_TRY(evaluator.add(image_id, std::move(records)));
+  const auto batch_count = static_cast<int64_t>(batches.size());
+  size_t bad_before = 0;
+  for (int64_t first = 0; first < batch_count;) {
+    const int64_t in_round = ATOLL_TRY(shared.begin_round(stop));
+    first += in_round * group.size();
+    for (int64_t n = 0; n < in_round; ++n) {
+      auto batch = ATOLL_TRY(loader.next());
+      if (!batch) break;
+      std::vector<std::vector<eval::Detection>> images;
+      if (!batch->samples.empty())
+        images = detect_batch(model, categories, *std::move(batch), tracer);
+      if (group.alone()) {
+        done += static_cast<int64_t>(images.size());
+        ATOLL_TRY(scoring.add(std::move(images)));
+      } else {
+        shared.found(std::move(images));
+      }
+    }
+    if (!group.alone()) {
+      auto lines = lines_of(loader.bad_images());
+      std::vector<std::string> fresh(lines.begin() + static_cast<ptrdiff_t>(bad_before),
+                                     lines.end());
+      bad_before = lines.size();
+      done += ATOLL_TRY(shared.end_round(std::move(fresh), scoring, bad));
     }
     report.done(done, false);
   }
   report.done(done, true);
-  const trace::Span span(tracer, "match and score");
-  return EvaluationResult{evaluator.finish(), loader.bad_images()};
+  if (group.alone())
+    return EvaluationResult{finished(scoring, tracer), lines_of(loader.bad_images())};
+  if (!group.first()) return EvaluationResult{};
+  return EvaluationResult{finished(scoring, tracer), std::move(bad.lines)};
 }
 
 void print_tables(const eval::Evaluation& evaluation, const Console& console) {
@@ -255,7 +409,10 @@ Result<std::string> evaluate_file(const EvaluateOptions& options,
 Result<std::string> run_evaluation(const EvaluateOptions& options,
                                    const Console& console,
                                    std::stop_token stop) {
-  return without_exceptions("evaluation", [&] { return evaluate_file(options, console, stop); });
+  return without_exceptions("evaluation", [&] {
+    return options.run.empty() ? evaluate_file(options, console, stop)
+                               : evaluate_run(options, console, stop);
+  });
 }
 
 }  // namespace atl::train

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "eval/eval.h"
 #include "model/mask_rcnn.h"
+#include "parallel/group.h"
 #include "storage/storage.h"
 #include "trace/trace.h"
 #include "train/predictions_file.h"
@@ -21,11 +23,16 @@ struct EvaluationSettings {
   int threads = 0;    // of loading and matching; 0: all available
   int64_t batch = 1;  // images at a time
   int batches_ahead = 4;
-  int64_t max_bad_images = 10;
+  int64_t max_bad_images = 10;  // of all ranks together
+  // The ranks that share the images, each evaluating whole batches, so that what a model sees does not
+  // depend on how many there are; null: one process. All must call evaluate() together.
+  parallel::Group* group = nullptr;
+  // Whether any rank is to stop; asked by all ranks together. Empty: the token of evaluate(), on any rank.
+  std::function<Result<bool>()> stop_anywhere;
 };
 
 struct EvaluationResult {
-  eval::Evaluation evaluation;
+  eval::Evaluation evaluation;          // rank 0's; empty on the others, as is the next one
   std::vector<std::string> bad_images;  // count as images without detections
 };
 
@@ -36,7 +43,14 @@ std::vector<std::vector<int64_t>> evaluation_batches(const Split& split,
                                                      const model::ModelConfig& model,
                                                      int64_t batch);
 
-// `predictions` collects the detections; null where nobody wants them. kCancelled when stopped.
+// Batches that each rank evaluates until all meet again, of which one takes so long in the mean (0: nobody
+// knows yet): work for about a second, so that a stop is heard soon, where batches are long after each one; few
+// enough that rank 0's memory stays small; and no fewer, so that ranks do not wait for each other's slower
+// images.
+int64_t batches_in_round(double seconds_a_batch);
+
+// `predictions` collects the detections, on rank 0; null where nobody wants them. kCancelled when stopped,
+// on any rank.
 Result<EvaluationResult> evaluate(model::MaskRcnn& model,
                                   const model::CategoryMap& categories,
                                   Split& split,
@@ -58,6 +72,11 @@ double main_ap(const eval::Evaluation& evaluation);
 Result<void> write_evaluation(storage::ObjectStore& store,
                               const eval::Evaluation& evaluation,
                               PredictionsFile predictions);
+
+// run_evaluation() of a run's checkpoints.
+Result<std::string> evaluate_run(const EvaluateOptions& options,
+                                 const Console& console,
+                                 const std::stop_token& stop);
 
 // The first `count` pictures of the split with what the model sees in them, under pictures/.
 Result<void> write_pictures(model::MaskRcnn& model,

@@ -66,5 +66,14 @@ TEST(EvaluationBatches, hold_each_image_once_and_only_images_that_are_padded_ali
   }
 }
 
+TEST(EvaluationRounds, are_a_second_long_but_one_batch_at_least_and_eight_at_most) {
+  EXPECT_EQ(batches_in_round(0), 1);
+  EXPECT_EQ(batches_in_round(1e-9), 8);
+  EXPECT_EQ(batches_in_round(0.125), 8);
+  EXPECT_EQ(batches_in_round(0.3), 3);
+  EXPECT_EQ(batches_in_round(1), 1);
+  EXPECT_EQ(batches_in_round(1000), 1);
+}
+
 }  // namespace
 }  // namespace atl::train

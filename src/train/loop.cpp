@@ -2,9 +2,9 @@
 // one update.
 //
 // The order of events at a step s makes a resumed run repeat exactly what an uninterrupted one
-// does: step, metrics line, checkpoint (which records the length of metrics.jsonl), evaluation. A
-// run that is killed in the evaluation finds its checkpoint at s and, since evaluations are due at
-// the loop's head, does it again.
+// does: step, metrics line, checkpoint (which records the length of metrics.jsonl, and is written while what
+// follows goes on), evaluation. A run that is killed in the evaluation finds its checkpoint at s and, since
+// evaluations are due at the loop's head, does it again.
 //
 // An error ends the run, but costs no finished step: what the step at hand has done so far is taken
 // back, and the one before it is checkpointed.
@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -34,22 +35,45 @@ double seconds_between(trace::Clock::time_point begin, trace::Clock::time_point 
 Result<TrainResult> TrainingRun::run() {
   // An exception, such as out of memory, ends the run like any other error.
   auto result = without_exceptions("training", [this] { return run_to_end(); });
-  if (!result) return end_with(std::move(result).error());
-  return result->stopped ? stop_here() : std::move(result);
+  if (!result) {
+    Error error = reason(std::move(result).error());
+    group_.end_with(error);  // nobody is to wait for this rank's checkpoint
+    return group_.first() ? end_with(std::move(error)) : tl::unexpected(std::move(error));
+  }
+  return result->stopped && group_.first() ? stop_here() : std::move(result);
 }
 
 Result<TrainResult> TrainingRun::run_to_end() {
+  TrainResult result = ATOLL_TRY(go_through_steps());
+  ATOLL_TRY(finish_checkpoint());
+  // A stop is worth another try where it could not be written before. The one in flight was waited for: a
+  // write cannot be broken off, and it is the one to go on from when there is no time for another.
+  if (result.stopped) {
+    ATOLL_TRY(checkpoint());
+    ATOLL_TRY(finish_checkpoint());
+    return result;
+  }
+  if (!group_.first()) return result;
+  ATOLL_TRY_CONTEXT(metrics_->flush(), "writing the metrics");
+  ATOLL_TRY_CONTEXT(out_->flush(), "writing the metrics");
+  say(fmt::format("done: {}; everything is in {}", format_count(state_.step, "step"), out_->uri()));
+  return result;
+}
+
+Result<TrainResult> TrainingRun::go_through_steps() {
   const auto stopped = [this] { return TrainResult{.steps = state_.step, .stopped = true}; };
+  bool stopping = ATOLL_TRY(stop_anywhere());
   while (state_.step < steps_) {
     if (evaluation_due()) {
       auto result = evaluate_now(nullptr);
       if (!result && result.error().code == ErrorCode::kCancelled) return stopped();
       ATOLL_TRY(std::move(result));
     }
-    if (!stop_.stop_requested()) ATOLL_TRY(train_step());
-    const bool stopping = stop_.stop_requested();
-    if (stopping || checkpoint_due()) checkpoint();
+    if (group_.alone()) stopping = stop_.stop_requested();  // asked again, at no cost
+    if (!stopping) ATOLL_TRY(train_step());
+    stopping = ATOLL_TRY(stop_anywhere());
     if (stopping) return stopped();
+    if (checkpoint_due()) ATOLL_TRY(checkpoint());
   }
   return finish();
 }
@@ -59,13 +83,18 @@ Result<TrainResult> TrainingRun::stop_here() {
   if (last_good_checkpoint_ != state_.step) {
     return fail(ErrorCode::kIo, line + ", but without a checkpoint", where_it_goes_on());
   }
+  if (config_.train.model_at_stop) {
+    const auto written = write_model();
+    if (!written) say("warning: " + written.error().to_string());
+  }
   say(fmt::format("{}; {}", line, where_it_goes_on()));
   return TrainResult{.steps = state_.step, .stopped = true};
 }
 
 tl::unexpected<Error> TrainingRun::end_with(Error error) {
   const auto kept = without_exceptions("the checkpoint", [this]() -> Result<void> {
-    if (trainer_->abandon_step() && steps_here_ > 0) checkpoint();
+    const bool whole_step = trainer_->abandon_step();
+    checkpoint_alone(whole_step && steps_here_ > 0 && !weights_differ_);
     return {};
   });
   if (!kept) say("warning: " + kept.error().to_string());
@@ -79,23 +108,23 @@ tl::unexpected<Error> TrainingRun::end_with(Error error) {
 Result<void> TrainingRun::train_step() {
   const auto begin = trace::Clock::now();
   const trace::Span span(&tracer_, "step", state_.step);
-  std::vector<int64_t> images;
   trainer_->begin_step(state_.step);
-  ATOLL_TRY(feed_trainer(images));
+  const Fed fed = ATOLL_TRY(feed_trainer());
   const StepResult result = trainer_->finish_step();
   state_.epoch = state_.step * config_.train.accumulation / sampler_->batches_per_epoch();
   ++state_.step;
   report_step(
-      result, images.size(), seconds_between(begin, trace::Clock::now()), feed_->take_waited_s());
+      result, fed.everywhere, seconds_between(begin, trace::Clock::now()), feed_->take_waited_s());
   if (result.updated) {
     state_.bad_steps = 0;
     return {};
   }
-  return handle_skipped_step(result, images);
+  return handle_skipped_step(result, fed.images);
 }
 
 // All micro-batches of the step; one of which no image could be read is empty.
-Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices) {
+Result<TrainingRun::Fed> TrainingRun::feed_trainer() {
+  Fed fed;
   for (int64_t micro = 0; micro < config_.train.accumulation; ++micro) {
     std::optional<FedBatch> batch;
     {
@@ -104,23 +133,35 @@ Result<void> TrainingRun::feed_trainer(std::vector<int64_t>& image_indices) {
     }
     ATOLL_CHECK(batch && batch->step == state_.step * config_.train.accumulation + micro)
         << "the loader is out of step at " << state_.step;
-    ATOLL_TRY(note_bad_images());
-    image_indices.insert(image_indices.end(), batch->images.begin(), batch->images.end());
-    if (batch->tensors) trainer_->accumulate(*batch->tensors);
+    const auto bad = new_bad_images();
+    const MicroBatch everywhere = ATOLL_TRY(add_over_ranks(
+        {static_cast<int64_t>(batch->images.size()), static_cast<int64_t>(bad.size())}));
+    if (everywhere.new_bad > 0) ATOLL_TRY(note_bad_images(bad));
+    ATOLL_TRY(check_bad_images());
+    fed.images.insert(fed.images.end(), batch->images.begin(), batch->images.end());
+    fed.everywhere += everywhere.images;
+    if (batch->tensors) {
+      trainer_->accumulate(*batch->tensors);
+    } else if (everywhere.images > 0) {
+      trainer_->accumulate_none();
+    } else {
+      trainer_->pass_over();
+    }
     const trace::Span span(&tracer_, "stage the next batch", state_.step);
     feed_->stage();
   }
-  return {};
+  return fed;
 }
 
 Result<void> TrainingRun::handle_skipped_step(const StepResult& result,
                                               const std::vector<int64_t>& image_indices) {
   ++state_.bad_steps;
-  std::vector<std::string_view> names;
+  std::vector<std::string> names;
   names.reserve(image_indices.size());
   for (const int64_t index : image_indices) {
-    names.push_back(data_->dataset.images()[static_cast<size_t>(index)].file_name);
+    names.emplace_back(data_->dataset.images()[static_cast<size_t>(index)].file_name);
   }
+  names = ATOLL_TRY(lines_of_all_ranks(names, "the names of a skipped step's images"));
   if (names.empty()) {
     say(fmt::format("step {} skipped: none of its images could be read", state_.step));
   } else {
@@ -140,9 +181,10 @@ Result<void> TrainingRun::handle_skipped_step(const StepResult& result,
 }
 
 void TrainingRun::report_step(const StepResult& result,
-                              size_t images,
+                              int64_t images,
                               double seconds,
                               double waited_s) {
+  if (!group_.first()) return;
   const double share = seconds > 0 ? waited_s / seconds : 0;
   const double rate = seconds > 0 ? static_cast<double>(images) / seconds : 0;
   metrics_->add(StepMetrics{.step = state_.step,
@@ -153,6 +195,7 @@ void TrainingRun::report_step(const StepResult& result,
                             .images_per_s = rate,
                             .data_wait_share = share,
                             .gradient_norm = result.gradient_norm,
+                            .sum_times = result.sum_times,
                             .skipped = !result.updated});
   warn_once_if_failed(metrics_->flush_sometimes(), "metrics.jsonl");
   tracer_.counter("images_per_s", rate);
@@ -170,16 +213,33 @@ void TrainingRun::report_step(const StepResult& result,
                      .images_per_s = rate,
                      .data_wait_share = share,
                      .loss = result.loss,
-                     .seconds_left = step_seconds_ * static_cast<double>(steps_ - state_.step)});
+                     .seconds_left = step_seconds_ * static_cast<double>(steps_ - state_.step),
+                     .learning_rate = result.learning_rate});
 }
 
-// The loader bounds the bad images that this process has met; here they are those of the whole run.
-Result<void> TrainingRun::note_bad_images() {
-  for (const auto& bad : loader_->bad_images()) {
-    if (std::ranges::find(state_.bad_images, bad) != state_.bad_images.end()) continue;
-    state_.bad_images.push_back(bad);
-    say("skipped: " + bad);
+std::vector<dataset::BadImage> TrainingRun::new_bad_images() const {
+  auto images = loader_->bad_images();
+  std::erase_if(images, [&](const auto& image) { return bad_image_ids_.contains(image.image_id); });
+  return images;
+}
+
+// The loader bounds the bad images that this process has met; here they are those of the whole run, and of
+// all ranks. Two ranks may meet the same one, and call it by different paths.
+Result<void> TrainingRun::note_bad_images(const std::vector<dataset::BadImage>& found) {
+  std::vector<std::string> own;
+  own.reserve(found.size());
+  for (const auto& image : found) own.push_back(fmt::format("{} {}", image.image_id, image.what));
+  for (const auto& line : ATOLL_TRY(lines_of_all_ranks(own, "the names of unreadable images"))) {
+    if (!bad_image_ids_.insert(std::strtoll(line.c_str(), nullptr, 10)).second) continue;
+    std::string what = line.substr(line.find(' ') + 1);
+    say("skipped: " + what);
+    state_.bad_images.push_back(std::move(what));
   }
+  return {};
+}
+
+// A run that goes on may have too many from before, or a lower limit.
+Result<void> TrainingRun::check_bad_images() const {
   const auto bad_count = static_cast<int64_t>(state_.bad_images.size()) + data_->bad_records;
   if (bad_count <= config_.data.max_bad_images) return {};
   return fail(ErrorCode::kInvalidInput,
@@ -195,53 +255,22 @@ bool TrainingRun::evaluation_due() const {
          state_.step % every == 0;
 }
 
-bool TrainingRun::checkpoint_due() const {
-  return state_.step == steps_ || state_.step % config_.train.checkpoint_every == 0 ||
-         evaluation_due();
-}
-
-// A checkpoint that cannot be written costs no more than itself: the one before stays whole. One
-// that is already there stays as it is, for an evaluation may have followed it.
-void TrainingRun::checkpoint() {
-  if (last_good_checkpoint_ == state_.step) return;
-  const trace::Span span(&tracer_, "checkpoint", state_.step);
-  warn_once_if_failed(flush_logs(), "metrics.jsonl");
-  state_.metrics_bytes = metrics_->bytes();
-  const auto written = write_checkpoint(*out_, state_, trainer_->state());
-  if (!written) {
-    say(fmt::format("warning: checkpoint at step {}: {}; {}",
-                    state_.step,
-                    written.error().to_string(),
-                    last_good_checkpoint_ < 0
-                        ? "there is none yet"
-                        : fmt::format("the last good one is at step {}", last_good_checkpoint_)));
-    return;
-  }
-  last_good_checkpoint_ = state_.step;
-  write_failed_ = false;
-  warn_once_if_failed(prune_checkpoints(*out_, config_.train.keep_checkpoints, state_.best_step),
-                      "removing old checkpoints");
-}
-
-// To where a crash of this machine does not reach them, for the checkpoint that follows counts their bytes.
-Result<void> TrainingRun::flush_logs() {
-  ATOLL_TRY(metrics_->flush());
-  return out_->flush();
-}
-
 Result<EvaluationResult> TrainingRun::evaluate_now(PredictionsFile* predictions) {
   const trace::Span span(&tracer_, "evaluate", state_.step);
   auto& model = trainer_->model();
   const WeightAverage::InPlace averaged(trainer_->average());
   const EvaluationSettings settings{
-      .threads = config_.data.threads,
+      .threads = threads_for(config_.data.threads),
       .batch = std::max<int64_t>(1, config_.train.global_batch / config_.train.accumulation),
       .batches_ahead = config_.data.batches_ahead,
-      .max_bad_images = config_.data.max_bad_images - validation_->bad_records};
+      .max_bad_images = config_.data.max_bad_images - validation_->bad_records,
+      .group = &group_,
+      .stop_anywhere = [this] { return stop_anywhere(); }};
   auto result = ATOLL_TRY_CONTEXT(
       train::evaluate(
           model, state_.categories, *validation_, settings, predictions, console_, stop_, &tracer_),
       "evaluation");
+  if (!group_.first()) return result;
   for (const auto& bad : result.bad_images) say("skipped: " + bad);
   metrics_->add(state_.step, result.evaluation);
   const double ap = main_ap(result.evaluation);
@@ -257,13 +286,16 @@ Result<EvaluationResult> TrainingRun::evaluate_now(PredictionsFile* predictions)
   return result;
 }
 
+Result<void> TrainingRun::write_model() {
+  const WeightAverage::InPlace averaged(trainer_->average());
+  ATOLL_TRY_CONTEXT(
+      model::save_model(*out_, "model.safetensors", trainer_->model(), state_.categories),
+      "writing the model");
+  return {};
+}
+
 Result<TrainResult> TrainingRun::finish() {
-  auto& model = trainer_->model();
-  {
-    const WeightAverage::InPlace averaged(trainer_->average());
-    ATOLL_TRY_CONTEXT(model::save_model(*out_, "model.safetensors", model, state_.categories),
-                      "writing the model");
-  }
+  if (group_.first()) ATOLL_TRY(write_model());
   TrainResult result{.steps = state_.step};
   if (validation_) {
     auto predictions = ATOLL_TRY(PredictionsFile::create());
@@ -274,28 +306,35 @@ Result<TrainResult> TrainingRun::finish() {
       result.stopped = true;
       return result;
     }
+    if (!group_.first()) return result;
     print_tables(evaluation->evaluation, console_);
     ATOLL_TRY(write_evaluation(*out_, evaluation->evaluation, std::move(predictions)));
     result.eval_json = evaluation->evaluation.to_json();
     const trace::Span span(&tracer_, "draw pictures");
     const WeightAverage::InPlace averaged(trainer_->average());
-    ATOLL_TRY(write_pictures(model, state_.categories, *validation_, kPictures, *out_));
+    ATOLL_TRY(write_pictures(trainer_->model(), state_.categories, *validation_, kPictures, *out_));
   }
-  ATOLL_TRY_CONTEXT(flush_logs(), "writing the metrics");
-  say(fmt::format("done: {}; everything is in {}", format_count(state_.step, "step"), out_->uri()));
   return result;
 }
 
 Result<TrainResult> run_training(const RunConfig& config,
                                  bool override_options,
                                  const Console& console,
-                                 std::stop_token stop) {
+                                 std::stop_token stop,
+                                 const parallel::GroupOptions& place) {
+  return without_exceptions("training", [&] {
+    TrainingRun run(config, override_options, console, std::move(stop), place);
+    return run_training(run);
+  });
+}
+
+Result<TrainResult> run_training(TrainingRun& run) {
   return without_exceptions("training", [&]() -> Result<TrainResult> {
-    TrainingRun run(config, override_options, console, std::move(stop));
-    ATOLL_TRY(run.prepare());
+    const auto prepared = without_exceptions("training", [&] { return run.prepare(); });
+    if (!prepared) return run.settle(tl::unexpected(run.reason(prepared.error())));
     auto result = run.run();
     run.write_trace();
-    return result;
+    return run.settle(std::move(result));
   });
 }
 

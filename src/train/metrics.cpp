@@ -33,13 +33,27 @@ std::string to_json_line(const StepMetrics& metrics) {
   for (const auto& [name, value] : metrics.losses) {
     line += fmt::format(R"(,"{}":{})", name, number(value));
   }
-  line +=
-      fmt::format(R"(,"images_per_s":{},"data_wait_share":{},"gradient_norm":{},"skipped":{}}})",
-                  number(metrics.images_per_s),
-                  number(metrics.data_wait_share),
-                  number(metrics.gradient_norm),
-                  metrics.skipped);
+  line += fmt::format(R"(,"images_per_s":{},"data_wait_share":{},"gradient_norm":{})",
+                      number(metrics.images_per_s),
+                      number(metrics.data_wait_share),
+                      number(metrics.gradient_norm));
+  if (metrics.sum_times) {
+    line += fmt::format(R"(,"gradient_sum_s":{},"gradient_sum_hidden":{})",
+                        number(metrics.sum_times->under_way_s),
+                        number(metrics.sum_times->hidden_share()));
+  }
+  line += fmt::format(R"(,"skipped":{}}})", metrics.skipped);
   return line + '\n';
+}
+
+std::string to_json_line(int64_t step, const eval::Evaluation& evaluation) {
+  std::string line = fmt::format(R"({{"step":{})", step);
+  for (const auto& [kind, result] : evaluation.kinds) {
+    std::vector<std::string> numbers;
+    for (const double stat : result.stats) numbers.push_back(number(stat));
+    line += fmt::format(R"(,"{}":[{}])", name_of(kind), fmt::join(numbers, ","));
+  }
+  return line + "}\n";
 }
 
 Result<Metrics> Metrics::open(storage::ObjectStore& store,
@@ -57,22 +71,22 @@ void Metrics::add(const StepMetrics& metrics) {
                                  {"train/gradient_norm", metrics.gradient_norm},
                                  {"speed/images_per_s", metrics.images_per_s},
                                  {"speed/data_wait_share", metrics.data_wait_share}};
+  if (metrics.sum_times) {
+    scalars.emplace_back("speed/gradient_sum_s", metrics.sum_times->under_way_s);
+    scalars.emplace_back("speed/gradient_sum_hidden", metrics.sum_times->hidden_share());
+  }
   for (const auto& [name, value] : metrics.losses) scalars.emplace_back("loss/" + name, value);
   events_.add(metrics.step, now_s(), scalars);
 }
 
 void Metrics::add(int64_t step, const eval::Evaluation& evaluation) {
-  std::string line = fmt::format(R"({{"step":{})", step);
   std::vector<Scalar> scalars;
   for (const auto& [kind, result] : evaluation.kinds) {
-    std::vector<std::string> numbers;
     for (size_t i = 0; i < result.stats.size(); ++i) {
-      numbers.push_back(number(result.stats[i]));
       scalars.emplace_back(fmt::format("{}/{}", name_of(kind), kStatNames[i]), result.stats[i]);
     }
-    line += fmt::format(R"(,"{}":[{}])", name_of(kind), fmt::join(numbers, ","));
   }
-  lines_.add(line + "}\n");
+  lines_.add(to_json_line(step, evaluation));
   events_.add(step, now_s(), scalars);
 }
 

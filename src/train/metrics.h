@@ -2,6 +2,8 @@
 //
 //   {"step":12,"epoch":0,"learning_rate":0.002,"loss":1.3,"loss_objectness":…, (five losses)
 //    "images_per_s":9.1,"data_wait_share":0.01,"gradient_norm":3.2,"skipped":false}
+//   with several ranks also "gradient_sum_s":0.2,"gradient_sum_hidden":0.9: rank 0's view of how long the
+//   gradients were being summed, and the share of that which its backward pass hid
 //   {"step":400,"bbox":[12 numbers],"segm":[12 numbers]}
 //
 // Numbers have 9 significant digits, enough for any float; one that is not finite is null. Lines
@@ -10,12 +12,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "eval/eval.h"
+#include "parallel/gradients.h"
 #include "train/append_log.h"
 #include "train/event_file.h"
 
@@ -30,10 +34,12 @@ struct StepMetrics {
   double images_per_s = 0;
   double data_wait_share = 0;
   double gradient_norm = 0;
+  std::optional<parallel::SumTimes> sum_times;
   bool skipped = false;
 };
 
 std::string to_json_line(const StepMetrics& metrics);
+std::string to_json_line(int64_t step, const eval::Evaluation& evaluation);
 
 class Metrics {
  public:

@@ -24,6 +24,14 @@ TEST(Metrics, a_line_has_nine_digits_and_null_for_what_is_not_finite) {
       "\"skipped\":true}\n");
 }
 
+TEST(Metrics, of_several_ranks_say_what_their_sums_took_and_how_much_of_it_was_hidden) {
+  const StepMetrics metrics{.step = 3, .sum_times = parallel::SumTimes{0.25, 0.0625}};
+  EXPECT_THAT(
+      to_json_line(metrics),
+      testing::HasSubstr("\"gradient_sum_s\":0.25,\"gradient_sum_hidden\":0.75,\"skipped\""));
+  EXPECT_EQ(parallel::SumTimes().hidden_share(), 0);
+}
+
 TEST(Metrics, a_run_that_goes_on_drops_the_lines_after_its_checkpoint) {
   storage::FakeStore store;
   uint64_t at_checkpoint = 0;

@@ -70,19 +70,32 @@ void Optimizer::clear_gradients() {
   }
 }
 
-double Optimizer::clip_gradients(double limit) {
-  const at::NoGradGuard no_grad;
+std::vector<at::Tensor> Optimizer::gradients() const {
   std::vector<at::Tensor> gradients;
   for (const auto& group : groups_) {
     for (const auto& parameter : group.parameters) {
       if (parameter.grad().defined()) gradients.push_back(parameter.grad());
     }
   }
+  return gradients;
+}
+
+double Optimizer::gradient_norm() const {
+  const at::NoGradGuard no_grad;
+  const auto gradients = this->gradients();
   if (gradients.empty()) return 0;
-  const double norm =
-      at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
+}
+
+void Optimizer::scale_gradients(double norm, double limit) {
+  const at::NoGradGuard no_grad;
   // As torch.nn.utils.clip_grad_norm_ does it.
-  if (limit > 0 && norm > limit) at::_foreach_mul_(gradients, limit / (norm + 1e-6));
+  if (limit > 0 && norm > limit) at::_foreach_mul_(gradients(), limit / (norm + 1e-6));
+}
+
+double Optimizer::clip_gradients(double limit) {
+  const double norm = gradient_norm();
+  scale_gradients(norm, limit);
   return norm;
 }
 

@@ -25,7 +25,11 @@ class Optimizer {
   Optimizer(const TrainConfig& config, const std::vector<model::Parameter>& parameters);
 
   void clear_gradients();
-  // The 2-norm over all gradients; scales them down to `limit` where it is above (0: no limit).
+  // The 2-norm over all gradients.
+  double gradient_norm() const;
+  // Scales gradients of that norm down to `limit` where it is above (0: no limit).
+  void scale_gradients(double norm, double limit);
+  // Both; returns the norm.
   double clip_gradients(double limit);
   void step(double rate);
 
@@ -43,6 +47,7 @@ class Optimizer {
     std::vector<at::Tensor> first;   // momentum, or exp_avg
     std::vector<at::Tensor> second;  // exp_avg_sq
   };
+  std::vector<at::Tensor> gradients() const;
   void step_group(Group& group, double rate);
 
   TrainConfig config_;

@@ -12,11 +12,6 @@ using Json = nlohmann::json;
 
 constexpr int64_t kVersion = 1;
 
-std::string to_text(const Json& json) {
-  // File names may hold bytes that are not UTF-8.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 tl::unexpected<Error> corrupt(std::string_view name, std::string_view what) {
   return fail(ErrorCode::kCorrupt, fmt::format("{}: {}", name, what));
 }
@@ -32,8 +27,11 @@ void read_integer(const Json& json, const char* key, T& into) {
   into = number.get<T>();
 }
 
-Result<RunState> read(const Json& json, std::string_view name) {
+}  // namespace
+
+Result<RunState> run_state_from_json(const Json& json, std::string_view name) {
   try {
+    if (!json.is_object()) return corrupt(name, "its state is no JSON object");
     int64_t version = 0;
     read_integer(json, "version", version);
     if (version != kVersion) {
@@ -43,6 +41,7 @@ Result<RunState> read(const Json& json, std::string_view name) {
     }
     RunState state;
     read_integer(json, "step", state.step);
+    read_integer(json, "steps", state.steps);
     read_integer(json, "epoch", state.epoch);
     read_integer(json, "metrics_bytes", state.metrics_bytes);
     json.at("best_ap").get_to(state.best_ap);
@@ -54,45 +53,41 @@ Result<RunState> read(const Json& json, std::string_view name) {
     json.at("category_ids").get_to(state.categories.ids);
     json.at("category_names").get_to(state.categories.names);
     if (state.categories.ids.size() != state.categories.names.size()) {
-      return corrupt(name, "its metadata name more or fewer categories than they number");
+      return corrupt(name, "its state names more or fewer categories than they number");
     }
-    if (state.step < 0) return corrupt(name, "its metadata name a step below 0");
+    if (state.step < 0) return corrupt(name, "its state names a step below 0");
+    if (state.metrics_bytes > uint64_t{std::numeric_limits<int64_t>::max()}) {
+      return corrupt(name, "its state names a length below 0");
+    }
     return state;
   } catch (const Json::exception& error) {
-    return corrupt(name, fmt::format("its metadata is damaged: {}", error.what()));
+    return corrupt(name, fmt::format("its state is damaged: {}", error.what()));
   }
 }
 
-}  // namespace
-
-std::string to_json(const RunState& state, const ChecksumOf& checksum_of) {
-  Json json = {{"version", kVersion},
-               {"step", state.step},
-               {"epoch", state.epoch},
-               {"metrics_bytes", state.metrics_bytes},
-               {"best_ap", state.best_ap},
-               {"best_step", state.best_step},
-               {"bad_steps", state.bad_steps},
-               {"bad_images", state.bad_images},
-               {"train_images", state.train_images},
-               {"config", state.config},
-               {"category_ids", state.categories.ids},
-               {"category_names", state.categories.names}};
-  json["checksum"] = checksum_of(to_text(json));
-  return to_text(json);
+Json json_of(const RunState& state) {
+  return {{"version", kVersion},
+          {"step", state.step},
+          {"steps", state.steps},
+          {"epoch", state.epoch},
+          {"metrics_bytes", state.metrics_bytes},
+          {"best_ap", state.best_ap},
+          {"best_step", state.best_step},
+          {"bad_steps", state.bad_steps},
+          {"bad_images", state.bad_images},
+          {"train_images", state.train_images},
+          {"config", state.config},
+          {"category_ids", state.categories.ids},
+          {"category_names", state.categories.names}};
 }
 
-Result<RunState> run_state_from_json(std::string_view text,
-                                     std::string_view name,
-                                     const ChecksumOf& checksum_of) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return corrupt(name, "its metadata are no JSON object");
-  // The version first: another one may have another checksum.
-  RunState state = ATOLL_TRY(read(json, name));
-  const Json sum = json.value("checksum", Json());
-  json.erase("checksum");
-  if (sum != checksum_of(to_text(json))) return corrupt(name, "the checksum is wrong");
-  return state;
+std::string to_text(const RunState& state) {
+  // File names may hold bytes that are not UTF-8.
+  return json_of(state).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<RunState> run_state_from_text(std::string_view text, std::string_view name) {
+  return run_state_from_json(Json::parse(text, nullptr, /*allow_exceptions=*/false), name);
 }
 
 }  // namespace atl::train

@@ -1,8 +1,8 @@
-// Where a run stands, but for its tensors: what a checkpoint's metadata hold. No torch here.
+// Where a run stands, but for its tensors: what a checkpoint's manifest holds. No torch here.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +14,7 @@ namespace atl::train {
 
 struct RunState {
   int64_t step = 0;            // optimiser steps done; the next one is step `step`
+  int64_t steps = 0;           // of the whole run, as it is configured now
   int64_t epoch = 0;           // of the last step, for people
   uint64_t metrics_bytes = 0;  // length of metrics.jsonl at this step
   double best_ap = -1;         // of the evaluations before this step; -1: none
@@ -26,13 +27,11 @@ struct RunState {
   friend bool operator==(const RunState&, const RunState&) = default;
 };
 
-// Of the JSON without its checksum; the caller puts the tensors in, too.
-using ChecksumOf = std::function<std::string(std::string_view text)>;
+nlohmann::json json_of(const RunState& state);
+// kCorrupt: damaged; kUnsupported: of another version. `name` is for messages.
+Result<RunState> run_state_from_json(const nlohmann::json& json, std::string_view name);
 
-std::string to_json(const RunState& state, const ChecksumOf& checksum_of);
-// kCorrupt: damaged, or another checksum; kUnsupported: of another version. `name` is for messages.
-Result<RunState> run_state_from_json(std::string_view json,
-                                     std::string_view name,
-                                     const ChecksumOf& checksum_of);
+std::string to_text(const RunState& state);
+Result<RunState> run_state_from_text(std::string_view text, std::string_view name);
 
 }  // namespace atl::train

@@ -53,6 +53,7 @@ std::string Schedule::describe() const {
     line += fmt::format(" (not {}: at most half of the run)", config_.warmup_steps);
   }
   if (config_.schedule == "cosine") return line + ", then cosine to 0";
+  if (milestones_.empty()) return line + ", then constant";
   return line +
          fmt::format(", times {:g} at steps {}", config_.gamma, fmt::join(milestones_, ", "));
 }

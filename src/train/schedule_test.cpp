@@ -54,5 +54,12 @@ TEST(Schedule, a_warm_up_longer_than_half_the_run_is_shortened_and_said_so) {
   EXPECT_GT(Schedule(config, 1).rate(0), 0);
 }
 
+TEST(Schedule, without_milestones_says_that_the_rate_stays) {
+  TrainConfig config;
+  config.milestones = {};
+  EXPECT_THAT(Schedule(config, 2000).describe(), testing::EndsWith(", then constant"));
+  EXPECT_EQ(Schedule(config, 2000).rate(1999), Schedule(config, 2000).rate(500));
+}
+
 }  // namespace
 }  // namespace atl::train

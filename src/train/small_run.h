@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -104,18 +105,32 @@ class SmallRun : public ::testing::Test {
   }
   Checkpoint checkpoint(const std::string& out, int64_t step) const {
     storage::LocalStore store(path(out));
-    auto read = read_checkpoint(store, checkpoint_key(step));
+    auto read = read_checkpoint(store, step);
     EXPECT_TRUE(read) << read.error().to_string();
     return read ? *std::move(read) : Checkpoint{};
   }
-  // The lines of metrics.jsonl, without the times.
+  // Of those whose manifest is there, oldest first.
+  std::vector<int64_t> checkpoints(const std::string& out) const {
+    storage::LocalStore store(path(out));
+    auto steps = list_checkpoints(store);
+    EXPECT_TRUE(steps) << steps.error().to_string();
+    if (!steps) return {};
+    std::ranges::reverse(*steps);
+    return *std::move(steps);
+  }
+  // The lines of metrics.jsonl, without what takes time.
   std::vector<nlohmann::json> metrics(const std::string& out) const {
+    return metrics_of(text(out + "/metrics.jsonl"));
+  }
+  static std::vector<nlohmann::json> metrics_of(const std::string& text) {
     std::vector<nlohmann::json> lines;
-    std::istringstream all(text(out + "/metrics.jsonl"));
+    std::istringstream all(text);
     for (std::string line; std::getline(all, line);) {
       auto json = nlohmann::json::parse(line);
       json.erase("images_per_s");
       json.erase("data_wait_share");
+      json.erase("gradient_sum_s");
+      json.erase("gradient_sum_hidden");
       lines.push_back(std::move(json));
     }
     return lines;

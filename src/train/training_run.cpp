@@ -5,9 +5,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
+#include <limits>
 
 #include "base/bytes.h"
 #include "base/parallel.h"
+#include "base/rest.h"
 #include "train/bad_images.h"
 #include "train/batch_tensors.h"
 #include "train/device.h"
@@ -19,7 +22,7 @@ namespace {
 constexpr int64_t kDefaultEpochs = 12;  // COCO's "1x"
 constexpr int kSizeDivisor_px = 32;     // the coarsest pyramid level that is not pooled
 
-dataset::LoaderOptions loader_options(const RunConfig& config, int64_t bad_records) {
+dataset::LoaderOptions loader_options(const RunConfig& config, int threads, int64_t bad_records) {
   dataset::LoaderOptions options;
   options.min_size_px = config.model.min_size_px;
   options.max_size_px = config.model.max_size_px;
@@ -29,7 +32,7 @@ dataset::LoaderOptions loader_options(const RunConfig& config, int64_t bad_recor
   options.seed = config.train.seed;
   options.mean = config.model.image_mean;
   options.standard_deviation = config.model.image_std;
-  options.threads = config.data.threads > 0 ? config.data.threads : available_cpus();
+  options.threads = threads > 0 ? threads : available_cpus();
   options.batches_ahead = config.data.batches_ahead;
   options.max_bad_images = config.data.max_bad_images - bad_records;
   options.shrink_in_decoder = config.data.shrink_in_decoder;
@@ -41,33 +44,73 @@ dataset::LoaderOptions loader_options(const RunConfig& config, int64_t bad_recor
 TrainingRun::TrainingRun(const RunConfig& config,
                          bool override_options,
                          const Console& console,
-                         std::stop_token stop)
+                         std::stop_token stop,
+                         const parallel::GroupOptions& place,
+                         OpenStore open_store)
     : config_(config),
       override_options_(override_options),
       console_(console),
-      stop_(std::move(stop)) {}
+      stop_(std::move(stop)),
+      place_(place),
+      open_store_(open_store ? std::move(open_store) : OpenStore(storage::open_store)) {
+  place_.tracer = &tracer_;
+  if (place.rank == 0) return;
+  console_.line = nullptr;
+  console_.progress = nullptr;
+}
 
 Result<void> TrainingRun::prepare() {
   const trace::Span span(&tracer_, "prepare");
   tracer_.name_thread("training");
-  configure_torch(config_.threads);
+  device_ = ATOLL_TRY(choose_device(config_.device, place_.local_rank));
+  parallel::Agreed agreed = values_of_all_ranks(config_);
+  agreed.emplace_back("the kind of device", c10::DeviceTypeName(device_->type(), true));
+  group_ = ATOLL_TRY(parallel::Group::join(place_, *device_, std::move(agreed)));
+  ATOLL_TRY(share_processors());
+  configure_torch(threads_for(config_.threads));
+  if (group_.first()) ATOLL_TRY(open_output());
+  ATOLL_TRY(open_data());
+  ATOLL_TRY(agree_on_data());
+  ATOLL_TRY(make_trainer());
+  if (group_.first()) ATOLL_TRY(resume_or_start());
+  ATOLL_TRY(share_state());
+  ATOLL_TRY(make_checkpoint_writer());
+  if (group_.first()) {
+    ATOLL_TRY(storage::put_text(*out_, "config.toml", to_toml(config_)));
+    metrics_ = ATOLL_TRY(Metrics::open(*out_, state_.metrics_bytes, state_.step));
+  }
+  make_loader();
+  return {};
+}
+
+Result<void> TrainingRun::open_output() {
   if (config_.out.empty()) {
     return fail(ErrorCode::kInvalidInput, "no output directory is named", "give --out DIR");
   }
-  out_ = ATOLL_TRY_CONTEXT(storage::open_store(config_.out, true), "the output directory");
-  claim_ = ATOLL_TRY_CONTEXT(out_->claim(), "the output directory");
+  out_ = ATOLL_TRY_CONTEXT(open_store_(config_.out, /*for_writing=*/true), "the output directory");
+  claim_ = ATOLL_TRY_CONTEXT(claim_output(), "the output directory");
   if (!claim_.note.empty()) say("warning: " + claim_.note);
   say(fmt::format("preset {} with {}; every value: config.toml in {}",
                   config_.preset,
                   changes_from_preset(config_),
                   out_->uri()));
-  ATOLL_TRY(open_data());
-  ATOLL_TRY(make_trainer());
-  ATOLL_TRY(resume_or_start());
-  ATOLL_TRY(storage::put_text(*out_, "config.toml", to_toml(config_)));
-  metrics_ = ATOLL_TRY(Metrics::open(*out_, state_.metrics_bytes, state_.step));
-  make_loader();
   return {};
+}
+
+// A rank 0 of a round before that is cut off from its job, or slow to end, must have left first: two that write would spoil
+// each other's files.
+Result<storage::Claim> TrainingRun::claim_output() {
+  constexpr std::chrono::milliseconds kAskEvery{500};
+  const auto deadline = std::chrono::steady_clock::now() + console_.wait_for_output;
+  for (bool said = false;; said = true) {
+    auto claim = out_->claim();
+    if (claim || claim.error().code != ErrorCode::kInvalidInput || stop_.stop_requested() ||
+        std::chrono::steady_clock::now() >= deadline) {
+      return claim;
+    }
+    if (!said) say("waiting until the job's last round has ended: " + claim.error().message);
+    rest(kAskEvery, stop_);
+  }
 }
 
 Result<void> TrainingRun::open_data() {
@@ -80,7 +123,7 @@ Result<void> TrainingRun::open_data() {
                                 .limit_images = data.limit_images,
                                 .keep_empty = data.keep_empty,
                                 .max_bad_records = data.max_bad_images,
-                                .threads = data.threads,
+                                .threads = threads_for(data.threads),
                                 .console = console_,
                                 .stop = stop_}));
   // Whether there is a validation split is the data's business; a broken one is an error.
@@ -88,12 +131,14 @@ Result<void> TrainingRun::open_data() {
                                 .split = dataset::Split::kVal,
                                 .annotations = data.val_annotations,
                                 .images = data.val_images,
-                                .limit_images = data.limit_images,
+                                .limit_images = data.validation_limit(),
                                 .max_bad_records = data.max_bad_images,
-                                .threads = data.threads,
+                                .threads = threads_for(data.threads),
                                 .console = console_,
                                 .stop = stop_};
-  if (ATOLL_TRY(has_split(validation))) {
+  if (!config_.train.evaluate) {
+    say("train.evaluate = false: the run ends without an evaluation");
+  } else if (ATOLL_TRY(has_split(validation))) {
     validation_ = ATOLL_TRY(open_split(validation));
     ATOLL_TRY(check_categories(categories_of(data_->dataset), *validation_, data_->name()));
     if (!validation_->note.empty()) say(validation_->note);
@@ -135,14 +180,14 @@ void TrainingRun::make_sampler() {
 
 Result<void> TrainingRun::make_trainer() {
   const trace::Span span(&tracer_, "make the model");
-  const at::Device device = ATOLL_TRY(choose_device(config_.device));
   model::ModelConfig model = config_.model;
   model.num_classes = static_cast<int64_t>(data_->dataset.categories().size()) + 1;
-  trainer_ = std::make_unique<Trainer>(config_, model, device, steps_, &tracer_);
-  say(fmt::format("model: {} on {} with {}",
+  trainer_ = std::make_unique<Trainer>(config_, model, *device_, steps_, &tracer_, &group_);
+  say(fmt::format("model: {} on {} with {}{}",
                   config_.preset,
-                  device.str(),
-                  format_count(at::get_num_threads(), "thread")));
+                  device_->str(),
+                  format_count(at::get_num_threads(), "thread"),
+                  group_.alone() ? "" : fmt::format(", on each of {} ranks", group_.size())));
   say(fmt::format("{} of {}; {}",
                   format_count(steps_, "step"),
                   format_count(config_.train.global_batch, "image"),
@@ -153,7 +198,8 @@ Result<void> TrainingRun::make_trainer() {
 Result<void> TrainingRun::resume_or_start() {
   auto found = ATOLL_TRY_CONTEXT(newest_checkpoint(*out_), "looking for a checkpoint");
   for (const auto& damaged : found.damaged) {
-    say(fmt::format("passed over a damaged checkpoint: {}", damaged));
+    say(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
+    damaged_steps_.insert(damaged.step);
   }
   if (found.checkpoint) return resume(*std::move(found.checkpoint));
   if (!config_.weights.empty()) {
@@ -163,17 +209,22 @@ Result<void> TrainingRun::resume_or_start() {
   state_.config = to_toml(config_);
   state_.categories = categories_of(data_->dataset);
   state_.train_images = static_cast<int64_t>(data_->images.size());
+  state_.steps = steps_;
   return {};
 }
 
 Result<void> TrainingRun::resume(Checkpoint checkpoint) {
   ATOLL_TRY(check_same_run(checkpoint.state));
-  ATOLL_TRY_CONTEXT(trainer_->load_state(checkpoint.tensors),
-                    checkpoint_key(checkpoint.state.step));
+  ATOLL_TRY_CONTEXT(trainer_->load_state(checkpoint.tensors), manifest_key(checkpoint.state.step));
   state_ = std::move(checkpoint.state);
   state_.config = to_toml(config_);
   state_.train_images = static_cast<int64_t>(data_->images.size());
+  state_.steps = steps_;
   last_good_checkpoint_ = state_.step;
+  // What was left by one that was killed while it removed older ones: after the last step none follows that would.
+  warn_once_if_failed(
+      prune_checkpoints(*out_, config_.train.keep_checkpoints, state_.best_step, state_.step),
+      "removing old checkpoints");
   say(fmt::format("going on after step {} of {}", state_.step, steps_));
   return forget_repaired_images();
 }
@@ -181,14 +232,21 @@ Result<void> TrainingRun::resume(Checkpoint checkpoint) {
 // So that a run which ended because of bad images goes on once they are repaired.
 Result<void> TrainingRun::forget_repaired_images() {
   auto still = ATOLL_TRY_CONTEXT(
-      still_bad_images(state_.bad_images, *data_, loader_options(config_, data_->bad_records)),
+      still_bad_images(
+          state_.bad_images,
+          *data_,
+          loader_options(config_, threads_for(config_.data.threads), data_->bad_records)),
       "trying images again");
   const size_t repaired = state_.bad_images.size() - still.size();
+  state_.bad_images.clear();
+  for (auto& image : still) {
+    bad_image_ids_.insert(image.image_id);
+    state_.bad_images.push_back(std::move(image.what));
+  }
   if (repaired > 0) {
     say(fmt::format("{} that could not be read before can be now",
                     format_count(repaired, "image")));
   }
-  state_.bad_images = std::move(still);
   return {};
 }
 
@@ -235,7 +293,11 @@ void TrainingRun::make_loader() {
     for (auto& position : positions) position = data_->images[static_cast<size_t>(position)];
     return positions;
   };
-  auto options = loader_options(config_, data_->bad_records);
+  auto options = loader_options(config_, threads_for(config_.data.threads), data_->bad_records);
+  options.rank = group_.rank();
+  options.world_size = group_.size();
+  // Those of all ranks count together: note_bad_images().
+  if (!group_.alone()) options.max_bad_images = std::numeric_limits<int64_t>::max();
   options.pixel_memory = pixel_memory_for(trainer_->model().device());
   loader_ = std::make_unique<dataset::Loader>(
       data_->dataset,

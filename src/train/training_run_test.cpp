@@ -95,6 +95,30 @@ TEST_F(TrainingRunTest, a_stop_inside_a_step_lets_the_step_finish) {
   EXPECT_EQ(checkpoint("run", steps_before + 1).state.step, steps_before + 1);
 }
 
+TEST_F(TrainingRunTest, a_stopped_run_leaves_a_model_where_that_is_asked_for) {
+  make_data();
+  const auto in_training = [](const Progress& progress) {
+    return progress.phase == std::string("train");
+  };
+  run_until(config("without"), in_training);
+  EXPECT_FALSE(std::filesystem::exists(path("without/model.safetensors")));
+  run_until(config("with", {"train.model_at_stop=true"}), in_training);
+  storage::LocalStore store(path("with"));
+  EXPECT_TRUE(model::read_safetensors(store, "model.safetensors"));
+  // And ends as any other.
+  finish(config("whole"));
+  finish(config("with"));
+  expect_same_results("whole", "with");
+}
+
+TEST_F(TrainingRunTest, an_evaluation_can_be_left_out_or_cut_short) {
+  make_data(8, 3);
+  finish(config("none", {"train.evaluate=false"}));
+  EXPECT_FALSE(std::filesystem::exists(path("none/eval.json")));
+  finish(config("short", {"data.limit_val_images=1"}));
+  EXPECT_THAT(lines_, Contains(HasSubstr("8 training images, 1 for validation")));
+}
+
 class StopInAnEvaluation : public TrainingRunTest, public testing::WithParamInterface<int> {};
 
 INSTANTIATE_TEST_SUITE_P(EvalEvery, StopInAnEvaluation, testing::Values(0, 2));
