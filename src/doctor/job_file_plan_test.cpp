@@ -1,0 +1,58 @@
+#include "doctor/job_file_plan.h"
+
+#include <gmock/gmock.h>
+
+namespace atl::doctor {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(JobFilePlan, a_job_file_names_all_that_is_looked_at) {
+  const auto file = sagemaker::parse_job_file(R"(
+name = "coco"
+image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/atoll:1"
+role = "arn:aws:iam::123456789012:role/atoll-job"
+[instances]
+type = "ml.p4d.24xlarge"
+count = 4
+[channels.train]
+uri = "s3://data/coco"
+[channels.val]
+fsx = "fs-0a1b2c3d"
+directory = "/abc/val"
+[channels.weights]
+fsx = "fs-0a1b2c3d"
+directory = "/abc/weights"
+[output]
+uri = "s3://runs/jobs"
+kms_key = "arn:aws:kms:eu-central-1:123456789012:key/k"
+[checkpoints]
+uri = "s3://runs/jobs"
+[vpc]
+subnets = ["subnet-0a1b2c3d"]
+security_groups = ["sg-0a1b2c3d"]
+)",
+                                              "job.toml");
+  ASSERT_TRUE(file.has_value()) << file.error().to_string();
+  const JobPlan plan = with_job_file({}, *file);
+  EXPECT_THAT(plan.subnets, ElementsAre("subnet-0a1b2c3d"));
+  EXPECT_THAT(plan.security_groups, ElementsAre("sg-0a1b2c3d"));
+  EXPECT_EQ(plan.role, "arn:aws:iam::123456789012:role/atoll-job");
+  EXPECT_EQ(plan.file_system, "fs-0a1b2c3d");
+  EXPECT_THAT(plan.directories, ElementsAre("/abc/val", "/abc/weights"));
+  EXPECT_EQ(plan.instance_type, "ml.p4d.24xlarge");
+  EXPECT_EQ(plan.instances, 4);
+  EXPECT_THAT(plan.reads, ElementsAre("s3://data/coco"));
+  EXPECT_THAT(plan.writes, ElementsAre("s3://runs/jobs"));
+  EXPECT_EQ(plan.kms_key, "arn:aws:kms:eu-central-1:123456789012:key/k");
+  EXPECT_TRUE(check_job_plan(plan).has_value());
+  JobPlan given;
+  given.role = "another";
+  given.file_system = "fs-ffffffff";
+  EXPECT_EQ(with_job_file(given, *file).role, "another");
+  EXPECT_EQ(with_job_file(given, *file).file_system, "fs-ffffffff");
+  EXPECT_TRUE(with_job_file(given, *file).directories.empty());
+}
+
+}  // namespace
+}  // namespace atl::doctor
