@@ -33,6 +33,19 @@ CLI::Validator byte_count() {
       "");
 }
 
+// All services of AWS are asked there, also those that have a variable of their own.
+void set_endpoint_of_all(const std::string& url) {
+  set_variable("AWS_ENDPOINT_URL", url);
+  for (const char* service : {"S3", "STS", "SAGEMAKER", "CLOUDWATCH_LOGS", "EC2", "FSX", "IAM"}) {
+    ::unsetenv((std::string("AWS_ENDPOINT_URL_") + service).c_str());
+  }
+}
+
+bool speaks_to_services(const CLI::App& command) {
+  const CLI::App* const parent = command.get_parent();
+  return parent != nullptr && parent->get_name() == "job";
+}
+
 void add_to(CLI::App& command) {
   const auto variable =
       [&](const char* option, const char* name, const char* type, const char* text) {
@@ -42,8 +55,17 @@ void add_to(CLI::App& command) {
             ->type_name(type)
             ->group(kGroup);
       };
-  variable("--endpoint-url", "AWS_ENDPOINT_URL_S3", "URL", "Server that is not AWS's own");
-  variable("--region", "AWS_REGION", "NAME", "Region of the bucket");
+  const bool services = speaks_to_services(command);
+  if (services) {
+    command
+        .add_option_function<std::string>(
+            "--endpoint-url", set_endpoint_of_all, "Server that is not AWS's own, of all services")
+        ->type_name("URL")
+        ->group(kGroup);
+  } else {
+    variable("--endpoint-url", "AWS_ENDPOINT_URL_S3", "URL", "Server that is not AWS's own");
+  }
+  variable("--region", "AWS_REGION", "NAME", services ? "Region" : "Region of the bucket");
   command.add_option_function<std::string>("--profile", choose_profile, "Profile of ~/.aws/config")
       ->type_name("NAME")
       ->group(kGroup);

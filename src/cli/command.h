@@ -65,6 +65,7 @@ void add_commands(CLI::App& app, CommandContext& context);
 
 void add_synth(CLI::App& app, CommandContext& context);
 void add_train(CLI::App& app, CommandContext& context);
+void add_launch(CLI::App& app, CommandContext& context);
 void add_eval(CLI::App& app, CommandContext& context);
 void add_predict(CLI::App& app, CommandContext& context);
 void add_coco_eval(CLI::App& app, CommandContext& context);
@@ -75,6 +76,18 @@ void add_data_preview(CLI::App& data, CommandContext& context);
 
 // Those below `atoll data` that have files of their own.
 void add_data_index(CLI::App& data, CommandContext& context);
+
+void add_job(CLI::App& app, CommandContext& context);
+// Below `job`.
+void add_job_run(CLI::App& job, CommandContext& context);
+void add_job_render(CLI::App& job, CommandContext& context);
+void add_job_submit(CLI::App& job, CommandContext& context);
+void add_job_status(CLI::App& job, CommandContext& context);
+void add_job_stop(CLI::App& job, CommandContext& context);
+void add_job_logs(CLI::App& job, CommandContext& context);
+void add_job_upload(CLI::App& job, CommandContext& context);
+
+void add_doctor(CLI::App& app, CommandContext& context);
 
 void add_fs(CLI::App& app, CommandContext& context);
 // Below `fs`.

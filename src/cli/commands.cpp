@@ -5,11 +5,18 @@
 
 #include "cli/bucket_options.h"
 #include "cli/command.h"
+#include "job/place.h"
 
 namespace atl::cli {
 
 std::stop_token CommandContext::stop(std::string says) {
-  if (!signals_) signals_.emplace(std::move(says));
+  if (!signals_) {
+    const auto rank = job::launched_rank(job::this_machine());
+    // One rank says it for all.
+    if (rank.value_or(0) != 0) says.clear();
+    signals_.emplace(std::move(says),
+                     rank ? SignalWatcher::Again::kIgnore : SignalWatcher::Again::kQuit);
+  }
   return signals_->stop_token();
 }
 
@@ -32,11 +39,14 @@ CLI::Validator whole_number(int64_t least) {
 void add_commands(CLI::App& app, CommandContext& context) {
   add_synth(app, context);
   add_train(app, context);
+  add_launch(app, context);
   add_eval(app, context);
   add_predict(app, context);
   add_coco_eval(app, context);
   add_data(app, context);
+  add_job(app, context);
   add_fs(app, context);
+  add_doctor(app, context);
   add_bucket_options(app);
 }
 

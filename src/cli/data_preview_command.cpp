@@ -198,7 +198,7 @@ Result<int> run_preview(const PreviewOptions& options) {
   }
   progress.finish();
   fmt::print("{}", report);
-  for (const std::string& bad : loader.bad_images()) fmt::print(stderr, "left out: {}\n", bad);
+  for (const auto& bad : loader.bad_images()) fmt::print(stderr, "left out: {}\n", bad.what);
   fmt::print("{}: {} images in {} {}, in {}\n",
              out->uri(),
              pictures / options.epochs,

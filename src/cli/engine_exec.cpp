@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/own_program.h"
 #include "cli/engine.h"
 
 namespace atl::cli {
@@ -29,9 +30,7 @@ class ExecEngine : public Engine {
  private:
   // Returns only when it fails.
   Result<int> exec() const {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (error) return fail_errno("reading /proc/self/exe", error.value());
+    const std::filesystem::path self = ATOLL_TRY(own_program());
     const std::string engine = self.parent_path() / "atoll-engine";
     std::fflush(nullptr);
     if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", kSpinRounds, 0);

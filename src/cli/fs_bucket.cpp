@@ -68,7 +68,9 @@ void tell_environment(const fs::MountSettings& settings) {
                            "AWS_CONFIG_FILE",
                            "AWS_SHARED_CREDENTIALS_FILE",
                            "AWS_WEB_IDENTITY_TOKEN_FILE",
-                           "AWS_CA_BUNDLE"}) {
+                           "AWS_CA_BUNDLE",
+                           "CURL_CA_BUNDLE",
+                           "SSL_CERT_FILE"}) {
     make_absolute(name);
   }
 }

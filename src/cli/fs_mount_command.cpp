@@ -1,5 +1,6 @@
 // atoll fs mount and umount.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -63,6 +64,9 @@ Result<void> serve(const MountCommand& command,
                    const fs::MountSettings& settings,
                    fs::Daemon* daemon,
                    const std::stop_token& stop) {
+  // Its many threads would have malloc keep as many heaps, each with what was freed in it.
+  constexpr int kHeaps = 4;
+  ::mallopt(M_ARENA_MAX, kHeaps);
   const auto bucket = ATOLL_TRY(open_bucket(command.uri));
   const std::string state = ATOLL_TRY(state_directory(bucket, settings));
   ATOLL_TRY(make_private_directory(state));

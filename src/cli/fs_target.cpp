@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "cli/fs_bucket.h"
 #include "fs/control_socket.h"
 #include "fs/mount_point.h"
@@ -29,23 +30,9 @@ tl::unexpected<Error> dead(const std::string& mount_point) {
 
 // How many bytes from here on are one character of valid UTF-8 that can be shown; 0: none.
 size_t character_bytes(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const size_t length = byte(0) < 0x80   ? 1
-                        : byte(0) < 0xC2 ? 0
-                        : byte(0) < 0xE0 ? 2
-                        : byte(0) < 0xF0 ? 3
-                        : byte(0) < 0xF5 ? 4
-                                         : 0;
-  if (length == 0 || length > text.size()) return 0;
-  uint32_t code = length == 1 ? byte(0) : byte(0) & (0xFFU >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0U) != 0x80U) return 0;
-    code = code << 6U | (byte(i) & 0x3FU);
-  }
-  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-  const bool surrogate = code >= 0xD800 && code < 0xE000;
-  const bool control = code < 0x20 || (code >= 0x7F && code < 0xA0);
-  return overlong || surrogate || control || code > 0x10FFFF ? 0 : length;
+  const auto [bytes, code] = first_character(text);
+  const bool is_control = code < 0x20 || (code >= 0x7F && code < 0xA0);
+  return is_control ? 0 : bytes;
 }
 
 }  // namespace

@@ -8,7 +8,9 @@ void add_predict(CLI::App& app, CommandContext& context) {
   const auto options = std::make_shared<train::PredictOptions>();
   CLI::App& command =
       *app.add_subcommand("predict", "Find objects in pictures, with a trained model");
-  command.add_option("--weights", options->weights, "Model, as training left it")
+  command
+      .add_option(
+          "--weights", options->weights, "Model, as training or a job (model.tar.gz) left it")
       ->required()
       ->type_name("FILE");
   command.add_option("--out", options->out, "Directory for the pictures and predictions.json")

@@ -10,8 +10,9 @@
 #include <filesystem>
 #include <new>
 
+#include "base/suggest.h"
 #include "cli/command.h"
-#include "cli/suggest.h"
+#include "cli/container.h"
 
 namespace atl::cli {
 namespace {
@@ -68,6 +69,15 @@ std::string describe_unplaced(const CLI::App& command, const std::string& word) 
   } else {
     message = fmt::format("unexpected argument \"{}\"", word);
   }
+  // atoll launch train --steps 5: the options of the command that is launched.
+  const CLI::Option* const launched = command.get_option_no_throw("COMMAND");
+  if (option && launched != nullptr && launched->count() > 0) {
+    const std::string first = launched->results().front();
+    const auto commands = subcommand_names(*command.get_parent());
+    if (guess.empty() || std::ranges::find(commands, first) != commands.end()) {
+      guess = fmt::format("to put -- before {}", first);
+    }
+  }
   // --train.steps 5, as other programs have it.
   const auto options = option_names(command);
   if (option && word.find('.') != std::string::npos &&
@@ -90,14 +100,19 @@ std::string describe_unplaced(const CLI::App& command, const std::string& word) 
 
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = innermost(app);
-  const auto unplaced = app.remaining(true);
+  // Those of the command first: behind an unknown option others may have slipped to where they do not belong.
+  auto unplaced = command.remaining(false);
+  if (unplaced.empty()) unplaced = app.remaining(true);
+  std::erase(unplaced, "--");  // parts options from arguments, and is neither
   if (!unplaced.empty()) {
     complain(describe_unplaced(command, unplaced.front()));
     return kUsageError;
   }
   if (command.get_subcommands([](const CLI::App*) { return true; }).empty()) {
     std::string message = error.what();
-    if (!message.empty() && message.front() != '-') {
+    // A sentence, but not an option or the name of an argument in capitals.
+    const bool word = message.size() > 1 && std::islower(static_cast<unsigned char>(message[1]));
+    if (word) {
       message.front() =
           static_cast<char>(std::tolower(static_cast<unsigned char>(message.front())));
     }
@@ -137,8 +152,12 @@ int run(int argc, const char* const* argv, Engine& engine) {
       "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 130/143 stopped by a signal.");
   CommandContext context(engine);
   add_commands(app, context);
+  if (is_container_start(argc, argv)) return report(run_container(), context);
+  // By that name with arguments it is atoll train.
+  std::vector<const char*> arguments(argv, argv + argc);
+  if (argc > 1 && is_called_train(argv[0])) arguments.insert(arguments.begin() + 1, "train");
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(arguments.size()), arguments.data());
   } catch (const CLI::CallForHelp&) {
     std::fputs(app.help().c_str(), stdout);  // of the command that was named
     return report(0, context);

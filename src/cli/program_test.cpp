@@ -119,6 +119,11 @@ TEST(Program, bad_usage_is_one_line_that_names_the_word_and_the_nearest_right_on
       // The missing --data is a consequence of the typo, which is what must be told.
       {"eval --weigths w --dat d", "unknown option --weigths (did you mean --weights? "},
       {"eval --weights w", "--data is required (see \"atoll eval --help\")"},
+      {"eval --data d", "neither --weights nor --run says what to measure"},
+      {"eval --weights w --data d --follow", "--follow requires --run"},
+      {"eval --run r --follow --out o", "--follow excludes --out"},
+      {"eval --run r --limit-images 3",
+       "--annotations, --images and --limit-images go with --data"},
       {"train surplus", "unexpected argument \"surplus\" (\"atoll train --help\""},
       {"data stats /",
        "unexpected argument \"/\" (did you mean --data /? \"atoll data stats --help\""},
@@ -241,6 +246,16 @@ TEST(CommandLine, of_a_repeated_shortcut_the_last_one_counts) {
             0);
   ASSERT_TRUE(engine.trained);
   EXPECT_THAT(engine.trained->sets, ::testing::UnorderedElementsAre("train.steps=7", "out=b"));
+}
+
+TEST(CommandLine, eval_follows_a_run_on_the_run_s_own_data) {
+  FakeEngine engine;
+  EXPECT_EQ(run_with(engine, {"eval", "--run", "r", "--follow", "--look-every", "3"}), 0);
+  ASSERT_TRUE(engine.evaluated);
+  EXPECT_EQ(engine.evaluated->run, "r");
+  EXPECT_TRUE(engine.evaluated->follow);
+  EXPECT_EQ(engine.evaluated->look_every, std::chrono::seconds(3));
+  EXPECT_EQ(engine.evaluated->data, "");
 }
 
 TEST(CommandLine, eval_and_predict_hand_their_options_on) {

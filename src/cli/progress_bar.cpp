@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "job/place.h"
 
 namespace atl::cli {
 namespace {
@@ -18,7 +19,7 @@ constexpr auto kRedrawEvery = std::chrono::milliseconds(100);
 constexpr auto kLineEvery = std::chrono::seconds(10);
 constexpr int kLongestBar = 30;
 constexpr int kShortestBar = 8;  // below that it says nothing
-constexpr int kLogWidth = 100;
+constexpr int kLogWidth = 160;   // room for everything: SageMaker reads its metrics there
 constexpr std::string_view kEraseLine = "\r\x1b[K";
 
 double share_done(const train::Progress& progress) {
@@ -49,6 +50,9 @@ std::vector<std::string> details(const train::Progress& progress) {
   }
   if (progress.data_wait_share > 0) {
     parts.push_back(fmt::format("data wait {:.0f} %", 100 * progress.data_wait_share));
+  }
+  if (progress.learning_rate > 0) {
+    parts.push_back(fmt::format("learning rate {:.4g}", progress.learning_rate));
   }
   return parts;
 }
@@ -139,6 +143,10 @@ ProgressBar ProgressBar::on_standard_streams() {
   output.write_bar = [](std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stderr);
   };
+  // A job has one bar, and rank 0 draws it.
+  if (job::launched_rank(job::this_machine()).value_or(0) != 0) {
+    output.write_bar = [](std::string_view) {};
+  }
   output.terminal = ::isatty(STDERR_FILENO) == 1;
   output.width = [] {
     winsize size{};

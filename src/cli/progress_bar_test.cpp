@@ -41,6 +41,19 @@ TEST(ProgressText, tells_everything_where_there_is_room) {
             "2 min 5 s left, loss 1.235, 41.5 images/s, data wait 3 %");
 }
 
+TEST(ProgressText, of_a_log_has_the_learning_rate_too) {
+  train::Progress progress = at(160);
+  progress.learning_rate = 0.00125;
+  EXPECT_THAT(progress_text(progress, 160), EndsWith(", data wait 3 %, learning rate 0.00125"));
+  Screen screen;
+  ProgressBar bar(screen.output(false));
+  progress.done = 160'000;
+  progress.total = 1'800'000;
+  progress.seconds_left = 400'000;
+  bar.update(progress);
+  EXPECT_THAT(screen.written.back(), EndsWith(", learning rate 0.00125\n"));
+}
+
 TEST(ProgressText, is_never_wider_than_asked_and_keeps_the_most_important) {
   for (int width = 0; width < 140; ++width) {
     const std::string text = progress_text(at(160), width);

@@ -14,7 +14,8 @@
 
 namespace atl::cli {
 
-SignalWatcher::SignalWatcher(std::string says) : says_(std::move(says)) {
+SignalWatcher::SignalWatcher(std::string says, Again again)
+    : says_(std::move(says)), again_(again) {
   sigset_t wanted;
   sigemptyset(&wanted);
   sigaddset(&wanted, SIGINT);
@@ -41,12 +42,16 @@ void SignalWatcher::watch() {
     signalfd_siginfo info{};
     if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) continue;
     const int number = static_cast<int>(info.ssi_signo);
-    if (received_ != 0) ::_exit(128 + number);
+    if (received_ != 0) {
+      if (again_ == Again::kQuit) ::_exit(128 + number);
+      continue;
+    }
     received_ = number;
-    std::fprintf(stderr,
-                 "\natoll: %s%s\n",
-                 says_.c_str(),
-                 number == SIGINT ? "; Ctrl-C again quits at once" : "");
+    const bool can_quit = number == SIGINT && again_ == Again::kQuit;
+    if (!says_.empty()) {
+      std::fprintf(
+          stderr, "\natoll: %s%s\n", says_.c_str(), can_quit ? "; Ctrl-C again quits at once" : "");
+    }
     stop_.request_stop();
   }
 }

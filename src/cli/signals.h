@@ -1,5 +1,6 @@
 // Ctrl-C and SIGTERM as a std::stop_token: the first asks for a clean stop and says so, the second
-// ends the process at once with 128 + its number.
+// ends the process at once with 128 + its number. In a rank of `atoll launch` the launcher decides when a stop takes too
+// long, and further signals are ignored: a cluster sends its SIGTERM to every process, so a rank has it twice.
 //
 // The signals are blocked and read from a signalfd by a thread of its own, so no code ever runs in
 // a signal handler. Threads inherit the blocked mask from the one that makes them: make the watcher
@@ -19,7 +20,10 @@ namespace atl::cli {
 
 class SignalWatcher {
  public:
-  explicit SignalWatcher(std::string says);
+  enum class Again { kQuit, kIgnore };  // what a second signal does
+
+  // `says`: to standard error when the first one comes; "" for nothing.
+  explicit SignalWatcher(std::string says, Again again = Again::kQuit);
   // Gives the signals their old meaning again.
   ~SignalWatcher();
   SignalWatcher(const SignalWatcher&) = delete;
@@ -32,6 +36,7 @@ class SignalWatcher {
   void watch();
 
   const std::string says_;
+  const Again again_;
   sigset_t before_{};
   UniqueFd signals_;
   UniqueFd end_;  // an eventfd: the watcher is no longer wanted
