@@ -79,6 +79,12 @@ def main():
         assert metrics(killed) == (steps, evaluations)
         for name in ["model.safetensors", "best.safetensors", "eval.json", "predictions.json"]:
             assert (killed / name).read_bytes() == (whole / name).read_bytes(), f"{name} differs"
+        # The two newest ones and the best; nothing of those that a kill left half written.
+        for out in [whole, killed]:
+            names = sorted(file.name for file in (out / "checkpoints").iterdir() if file.name[0] != ".")
+            manifests = [name for name in names if name.endswith(".manifest.json")]
+            shards = [name.replace(".manifest.json", ".shard-00000-of-00001.safetensors") for name in manifests]
+            assert names == sorted(manifests + shards) and 2 <= len(manifests) <= 3, names
 
 
 if __name__ == "__main__":

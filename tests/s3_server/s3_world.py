@@ -21,8 +21,8 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# A proxy of the machine's own, or certificates for it, are for other servers than ours.
-FOREIGN = {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "AWS_CA_BUNDLE", "AWS_PROFILE"}
+# A proxy of the machine's own, or certificates for it, are for other servers than ours; a cache is to be cold.
+FOREIGN = {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "AWS_CA_BUNDLE", "AWS_PROFILE", "ATOLL_CACHE_DIR"}
 
 
 def run(command, **options):
@@ -99,6 +99,7 @@ class World:
         self.storage_bench = self.build / "bench/storage_bench"
         self.atoll = self.build / "bin/atoll"
         self.latency_ms = latency_ms
+        self.away = 0
 
     def __enter__(self):
         if self.folder.exists():
@@ -158,11 +159,21 @@ class World:
         return json.loads(run([self.file_reader, *words]))
 
     def fresh(self, name):
-        """An empty folder."""
+        """An empty folder. What it held stays beside it until clear(): ext4 makes files slowly for minutes after many have
+        been removed."""
         folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
+        self.put_away(folder)
         folder.mkdir(parents=True)
         return folder
+
+    def put_away(self, folder):
+        if folder.exists():
+            self.away += 1
+            folder.rename(self.folder / f"away-{self.away}")
+
+    def clear(self):
+        for folder in self.folder.glob("away-*"):
+            shutil.rmtree(folder)
 
     def served_bytes(self):
         return sum(self.proxy.counts()["response_bytes"].values())
@@ -181,7 +192,7 @@ class Mount(contextlib.AbstractContextManager):
         self.cache = world.folder / f"cache-{self.name}"
         self.log = world.folder / f"{self.name}.log"
         if not keep_cache:
-            shutil.rmtree(self.cache, ignore_errors=True)
+            world.put_away(self.cache)
         self.cache.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(exist_ok=True)
 

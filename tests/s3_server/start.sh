@@ -110,17 +110,18 @@ JSON
 
 run_it() {
   local fsid osd
+  # Called where -e does not hold.
   fsid=$(cat /proc/sys/kernel/random/uuid)
   osd=$(cat /proc/sys/kernel/random/uuid)
   write_config "$fsid" >"$FOLDER/ceph.conf"
-  monmaptool --create --fsid "$fsid" --addv a "v2:127.0.0.1:$MONITOR_PORT" "$FOLDER/monmap" >"$FOLDER/log/monmap.out"
-  ceph-mon -i a --mkfs --monmap "$FOLDER/monmap"
+  monmaptool --create --fsid "$fsid" --addv a "v2:127.0.0.1:$MONITOR_PORT" "$FOLDER/monmap" >"$FOLDER/log/monmap.out" || return 1
+  ceph-mon -i a --mkfs --monmap "$FOLDER/monmap" || return 1
   in_background mon ceph-mon -i a
-  /usr/bin/python3 "$ROOT/usr/bin/ceph" --connect-timeout 20 osd new "$osd" >"$FOLDER/log/osd_new.out"
-  ceph-osd -i 0 --mkfs --osd-uuid "$osd" 2>"$FOLDER/log/mkfs.out"
+  /usr/bin/python3 "$ROOT/usr/bin/ceph" --connect-timeout 20 osd new "$osd" >"$FOLDER/log/osd_new.out" || return 1
+  ceph-osd -i 0 --mkfs --osd-uuid "$osd" 2>"$FOLDER/log/mkfs.out" || return 1
   in_background osd ceph-osd -i 0
-  make_user test "$ACCESS_KEY" "$SECRET_KEY" >"$FOLDER/log/user.out" 2>&1
-  make_user other "$OTHER_ACCESS_KEY" "$OTHER_SECRET_KEY" >>"$FOLDER/log/user.out" 2>&1
+  make_user test "$ACCESS_KEY" "$SECRET_KEY" >"$FOLDER/log/user.out" 2>&1 || return 1
+  make_user other "$OTHER_ACCESS_KEY" "$OTHER_SECRET_KEY" >>"$FOLDER/log/user.out" 2>&1 || return 1
   in_background rgw radosgw -n client.rgw
   local tries
   for ((tries = 0; tries < 300; ++tries)); do
@@ -151,24 +152,27 @@ main() {
   LIBRARIES=$ROOT/usr/lib/x86_64-linux-gnu
   mkdir -p "$FOLDER"
   FOLDER=$(cd "$FOLDER" && pwd)
-  "$HERE/stop.sh" "$FOLDER"
-  rm -rf "${FOLDER:?}"/{mon,osd,run,log,ceph.conf,monmap}
-  mkdir -p "$FOLDER"/{mon,osd,run,log}
-
-  local ports
-  read -ra ports < <(free_ports)
-  PORT=${PORT:-${ports[0]}} MONITOR_PORT=${ports[1]}
+  local wanted=$PORT ports
   export LD_LIBRARY_PATH=$LIBRARIES:$LIBRARIES/ceph:$ROOT/lib/x86_64-linux-gnu PATH=$ROOT/usr/bin:$PATH
   export PYTHONPATH=$ROOT/usr/lib/python3/dist-packages PYTHONDONTWRITEBYTECODE=1 CEPH_CONF=$FOLDER/ceph.conf
   # The settings of whoever calls are not ours.
   unset CEPH_ARGS
-  if ! run_it; then
+  # A port may be somebody else's by the time it is taken.
+  for _ in 1 2 3; do
     "$HERE/stop.sh" "$FOLDER"
-    printf 'the S3 server did not start; logs in %s/log\n' "$FOLDER" >&2
-    exit 1
-  fi
-  write_where_it_is
-  cat "$FOLDER/server.env"
+    rm -rf "${FOLDER:?}"/{mon,osd,run,log,ceph.conf,monmap}
+    mkdir -p "$FOLDER"/{mon,osd,run,log}
+    read -ra ports < <(free_ports)
+    PORT=${wanted:-${ports[0]}} MONITOR_PORT=${ports[1]}
+    if run_it; then
+      write_where_it_is
+      cat "$FOLDER/server.env"
+      return
+    fi
+  done
+  "$HERE/stop.sh" "$FOLDER"
+  printf 'the S3 server did not start; logs in %s/log\n' "$FOLDER" >&2
+  exit 1
 }
 
 main "$@"

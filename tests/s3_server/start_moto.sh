@@ -15,13 +15,9 @@ free_port() {
   /usr/bin/python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
 }
 
-main() {
-  (($# == 1)) || { echo "usage: start_moto.sh FOLDER" >&2; exit 2; }
-  "$PYTHON" -c 'import moto.server' 2>/dev/null || { echo "no moto here: $PYTHON does not have it" >&2; exit 77; }
-  mkdir -p "$1"
-  local folder port tries
-  folder=$(cd "$1" && pwd)
-  "$HERE/stop_moto.sh" "$folder"
+# 1 where it does not come up: the port may be somebody else's by now.
+try_once() {
+  local folder=$1 port tries
   port=$(free_port)
   ATOLL_MOTO_FOLDER=$folder setsid nohup "$PYTHON" -m moto.server -H 127.0.0.1 -p "$port" \
     >"$folder/moto.log" 2>&1 </dev/null &
@@ -39,12 +35,27 @@ main() {
   "secret_access_key": "testsecretkey123"
 }
 JSON
-      cat "$folder/moto.json"
       return
     fi
     sleep 0.1
   done
   "$HERE/stop_moto.sh" "$folder"
+  return 1
+}
+
+main() {
+  (($# == 1)) || { echo "usage: start_moto.sh FOLDER" >&2; exit 2; }
+  "$PYTHON" -c 'import moto.server' 2>/dev/null || { echo "no moto here: $PYTHON does not have it" >&2; exit 77; }
+  mkdir -p "$1"
+  local folder
+  folder=$(cd "$1" && pwd)
+  "$HERE/stop_moto.sh" "$folder"
+  for _ in 1 2 3; do
+    if try_once "$folder"; then
+      cat "$folder/moto.json"
+      return
+    fi
+  done
   echo "moto did not answer; log: $folder/moto.log" >&2
   exit 1
 }
