@@ -5,7 +5,7 @@
 //   s3_raw fill BUCKET PREFIX COUNT BYTES [FOLDERS]      objects of pseudo-random bytes, PREFIX/000/000000.bin
 //   s3_raw copy BUCKET PREFIX COUNT FILE...              the files again and again, PREFIX/000000.SUFFIX
 //   s3_raw put BUCKET KEY FILE
-//   s3_raw get BUCKET KEY RANGE_BYTES CONNECTIONS SIZE   the object, SIZE bytes long, in ranges
+//   s3_raw get BUCKET KEY RANGE_BYTES CONNECTIONS SIZE [FILE]   the object, SIZE bytes long, in ranges; into the file
 //   s3_raw list BUCKET PREFIX                            page by page
 //   s3_raw keys BUCKET PREFIX                            their names
 //   s3_raw fetch BUCKET PREFIX FOLDER                    every object below it, as FOLDER/0, …, named in FOLDER/keys.json
@@ -14,7 +14,9 @@
 // Where and who: AWS_ENDPOINT_URL (http), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION. One line of JSON:
 // seconds, bytes, requests, and for `list` the keys.
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -37,6 +39,7 @@
 #include <vector>
 
 #include "base/keyed_random.h"
+#include "base/unique_fd.h"
 #include "storage/s3/signer.h"
 
 namespace atl {
@@ -274,15 +277,36 @@ void copy(Bucket& bucket, const std::string& prefix, size_t count, std::span<cha
   });
 }
 
-void get(Bucket& bucket, const std::string& key, uint64_t range, uint64_t size) {
+// With a file, each range is written when it is whole.
+void get(Bucket& bucket,
+         const std::string& key,
+         uint64_t range,
+         uint64_t size,
+         const std::string& path) {
   bucket.keep_bytes(range);
+  UniqueFd file;
+  if (!path.empty()) {
+    file = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!file) stop("cannot make " + path);
+  }
+  std::map<const Slot*, uint64_t> begins;
   uint64_t at = 0;
-  bucket.perform([&](const Slot&) -> std::optional<Request> {
-    if (at >= size) return std::nullopt;
-    const uint64_t begin = std::exchange(at, at + range);
-    return Request{.path = bucket.path(key),
-                   .range = fmt::format("{}-{}", begin, std::min(begin + range, size) - 1)};
-  });
+  bucket.perform(
+      [&](const Slot& slot) -> std::optional<Request> {
+        if (at >= size) return std::nullopt;
+        const uint64_t begin = begins[&slot] = std::exchange(at, at + range);
+        return Request{.path = bucket.path(key),
+                       .range = fmt::format("{}-{}", begin, std::min(begin + range, size) - 1)};
+      },
+      [&](Slot& slot) {
+        if (slot.bytes != std::min(range, size - begins[&slot]))
+          stop("the server sent another range");
+        const auto offset = static_cast<off_t>(begins[&slot]);
+        const auto bytes = static_cast<ssize_t>(slot.bytes);
+        if (file && ::pwrite(file.get(), slot.buffer.data(), slot.bytes, offset) != bytes) {
+          stop("cannot write to " + path);
+        }
+      });
 }
 
 // The keys below a prefix; `visit` sees each page's.
@@ -367,7 +391,7 @@ int run(std::span<char* const> words) {
       return Request{.method = "PUT", .path = bucket.path(word(2)), .body = content};
     });
   } else if (mode == "get") {
-    get(bucket, word(2), number(3), number(5));
+    get(bucket, word(2), number(3), number(5), words.size() > 6 ? word(6) : "");
   } else if (mode == "list") {
     result["keys"] = list(bucket, word(2), [](const auto&) {});
   } else if (mode == "keys") {

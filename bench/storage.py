@@ -5,8 +5,9 @@ asks for it and counts the bytes and requests of all alike. The contenders of a 
 comes with an empty cache unless the case is about a full one, and each must have read the same bytes. One line of JSON for each
 case: medians, the median of the rounds' ratios, and what the server has served.
 
-  sequential   one object from begin to end: bare libcurl, the library, and as a file on the mounts
-  warm         the same file again, and after a new mount, against the same file on the local disk
+  sequential   one object from begin to end: bare libcurl, also keeping what it gets in a file, the library, and as a file
+               on the mounts
+  warm         a file that is in the cache against the same file on the local disk: from the disk, and from the kernel's memory
   random       reads of 128 KiB at random places, 20 ms away
   copy         10,000 objects of 100 KB copied out, 20 ms away
   list         `ls -lR` of 100,000 objects against the LIST calls themselves, 20 ms away and without
@@ -52,6 +53,7 @@ def main():
             case = getattr(storage_cases, name, None) or getattr(storage_training, name)
             result = case(world, options)
             print(json.dumps(rounded({"bench": "storage", "case": name, **result})), flush=True)
+            world.clear()
 
 
 if __name__ == "__main__":

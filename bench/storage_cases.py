@@ -1,6 +1,7 @@
 """The cases of bench/storage.py. Each makes its objects, lets its contenders take turns and gives one dictionary."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,9 @@ def sequential(world, options):
     for _ in range(options.rounds):
         with turns.turn("libcurl"):
             turns.took(world.raw("get", BUCKET, key, 8 * MIB, connections, size)["seconds"])
+        with turns.turn("libcurl_to_file"):
+            file = world.fresh("file") / "file"
+            turns.took(world.raw("get", BUCKET, key, 8 * MIB, connections, size, file)["seconds"])
         for how in ("client", "library"):
             if turns.wants(how):
                 with turns.turn(how):
@@ -44,7 +48,9 @@ def sequential(world, options):
         **turns.result(
             client_of_libcurl=("client", "libcurl"),
             library_of_libcurl=("library", "libcurl"),
+            library_of_libcurl_to_file=("library", "libcurl_to_file"),
             mount_of_libcurl=("atoll", "libcurl"),
+            mount_of_libcurl_to_file=("atoll", "libcurl_to_file"),
             mount_of_rclone=("atoll", "rclone"),
             mount_of_s3fs=("atoll", "s3fs"),
         ),
@@ -58,6 +64,8 @@ def library(world, how, *words):
 
 
 def warm(world, options):
+    """A file that the cache holds whole and the same file on the local disk: read from the disk, by a mount that is new, and
+    once more, when the kernel remembers both."""
     size = int(1000 * MB * options.scale)
     world.fill(BUCKET, "warm", 1, size)
     key = "warm/000/000000.bin"
@@ -66,30 +74,43 @@ def warm(world, options):
     turns = Turns(world, options)
     with Atoll(world, BUCKET) as mount:
         shutil.copyfile(mount.path / key, local)
-    world.read("sequential", local, MIB)
     for _ in range(options.rounds):
-        with turns.turn("local"):
-            answer = world.read("sequential", local, MIB)
-            turns.took(answer["seconds"], answer["check"])
+        drop_from_memory(local)
+        read_twice(world, turns, local, "local_disk", "local_memory")
         with Atoll(world, BUCKET, keep_cache=True) as mount:
-            for name in ("new_mount", "again"):
-                with turns.turn(name):
-                    answer = world.read("sequential", mount.path / key, MIB)
-                    turns.took(answer["seconds"], answer["check"])
+            drop_from_memory(mount.cache)
+            read_twice(world, turns, mount.path / key, "mount_disk", "mount_memory")
     local.unlink()
     return {
         "mb": size / MB,
-        **turns.result(new_mount_of_local=("new_mount", "local"), again_of_local=("again", "local")),
+        **turns.result(
+            mount_of_local_disk=("mount_disk", "local_disk"), mount_of_local_memory=("mount_memory", "local_memory")
+        ),
     }
 
 
+def read_twice(world, turns, path, *names):
+    for name in names:
+        with turns.turn(name):
+            answer = world.read("sequential", path, MIB)
+            turns.took(answer["seconds"], answer["check"])
+
+
+def drop_from_memory(path):
+    """Of a file, or of all below a folder: what the kernel remembers of their contents."""
+    for file in [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]:
+        with open(file, "rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def random(world, options):
-    size, count = int(2000 * MB * max(options.scale, 0.1)), max(8, int(200 * options.scale))
+    size, count = int(2000 * MB * max(options.scale, 0.1)), max(32, int(256 * options.scale))
     world.fill(BUCKET, "random", 1, size)
     key = "random/000/000000.bin"
     world.proxy.set(latency_ms=options.latency_ms)
     results = {}
-    for threads in (1, 8):
+    for threads in (1, 8, 32):
         turns = Turns(world, options)
         for seed in range(options.rounds):
             turns.checks.clear()

@@ -53,7 +53,8 @@ def upload(world, prefix, folder, count):
 
 def first_step_seconds(world, data, cache):
     out = world.fresh("run")
-    environment = {**world.environment(), "ATOLL_CACHE_DIR": str(cache)}
+    # The whole of it: blocks, the bucket's listing, the annotations' index.
+    environment = {**world.environment(), "XDG_CACHE_HOME": str(cache)}
     command = [world.atoll, "train", "--preset", "tiny", "--data", data, "--out", out]
     command += ["--set", "train.steps=1", "--set", "train.checkpoint_every=1000"]
     begin = time.perf_counter()
