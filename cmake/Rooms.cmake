@@ -7,7 +7,8 @@
 #   ... LIBRARIES PkgConfig::JPEG             third-party libraries
 #
 # Every room may use base and trace. x_test.cpp beside x.cpp goes into the test program, x_kernel.cpp
-# is compiled for several instruction sets (cmake/Kernels.cmake).
+# is compiled for several instruction sets (cmake/Kernels.cmake), x_plugin.cpp is a library that is opened at run
+# time, made by src/CMakeLists.txt.
 
 function(atoll_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "ROOMS;LIBRARIES;TEST_ROOMS" ${ARGN})
@@ -17,7 +18,7 @@ function(atoll_room name)
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   set(kernels ${sources})
   list(FILTER kernels INCLUDE REGEX "_kernel\\.cpp$")
-  list(FILTER sources EXCLUDE REGEX "_kernel\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(kernel|plugin)\\.cpp$")
   if(NOT sources)
     return()
   endif()
@@ -45,13 +46,13 @@ function(atoll_room name)
   if(tests AND NOT ATOLL_FUZZ)
     set(test_rooms ${ROOM_TEST_ROOMS})
     list(TRANSFORM test_rooms PREPEND atoll_)
-    add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE atoll_options atoll_${name} ${test_rooms}
-                          GTest::gmock GTest::gtest_main)
     if(ROOM_TORCH)
+      add_executable(${name}_test ${tests})
+      target_link_libraries(${name}_test PRIVATE atoll_options atoll_${name} ${test_rooms}
+                            GTest::gmock GTest::gtest_main)
       atoll_use_torch_pch(${name}_test)
     else()
-      target_link_libraries(${name}_test PRIVATE atoll_quick_compile)
+      atoll_test_program(${name}_test SOURCES ${tests} LIBRARIES atoll_${name} ${test_rooms})
     endif()
     target_compile_definitions(${name}_test PRIVATE
       ATOLL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATOLL_BINARY_DIR="${CMAKE_BINARY_DIR}")

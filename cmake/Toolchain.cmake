@@ -31,7 +31,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS
   target_compile_options(atoll_options INTERFACE -fpch-preprocess)
 endif()
 
-# For code whose speed nobody waits for: tests and the command line. It compiles faster. Not with the
-# precompiled header, which is made for the rooms' options.
+# For code whose speed nobody waits for: the command line, and tests (cmake/Tests.cmake). It compiles faster. Not with
+# torch's precompiled header, which is made for the rooms' options.
 add_library(atoll_quick_compile INTERFACE)
 target_compile_options(atoll_quick_compile INTERFACE $<$<CONFIG:Release>:-O1>)

@@ -26,6 +26,20 @@ target_link_libraries(torch::cpu INTERFACE torch::c10)
 # libtorch_cpu.so finds libcudart and libcupti by its own run path; the linker must not look.
 target_link_options(torch::cpu INTERFACE -Wl,--allow-shlib-undefined)
 
+# With the full set of wheels (./run setup --cuda) also what NCCL's plug-in is made of. The headers are in wheels beside torch;
+# libtorch_cuda.so is in every torch wheel, but only loads with the others there.
+set(ATOLL_CUDA_VENV ${ATOLL_VENV} CACHE PATH "Virtual environment that holds torch with its CUDA wheels")
+file(GLOB ATOLL_CUDA_SITE ${ATOLL_CUDA_VENV}/lib/python3*/site-packages)
+find_path(ATOLL_NCCL_INCLUDE nccl.h PATHS ${ATOLL_CUDA_SITE}/nvidia/nccl/include NO_DEFAULT_PATH)
+find_path(ATOLL_CUDA_INCLUDE cusolverDn.h PATHS ${ATOLL_CUDA_SITE}/nvidia/cu13/include NO_DEFAULT_PATH)
+if(ATOLL_NCCL_INCLUDE AND ATOLL_CUDA_INCLUDE)
+  add_library(torch::cuda SHARED IMPORTED)
+  set_target_properties(torch::cuda PROPERTIES IMPORTED_LOCATION ${ATOLL_TORCH_ROOT}/lib/libtorch_cuda.so)
+  target_compile_options(torch::cuda INTERFACE
+    "SHELL:-idirafter ${ATOLL_NCCL_INCLUDE}" "SHELL:-idirafter ${ATOLL_CUDA_INCLUDE}")
+  target_link_libraries(torch::cuda INTERFACE ${ATOLL_TORCH_ROOT}/lib/libc10_cuda.so torch::cpu)
+endif()
+
 # One precompiled header for every torch room: 25 s once, instead of 10 s and more for each file.
 add_library(atoll_torch_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
 target_link_libraries(atoll_torch_pch PUBLIC torch::cpu PRIVATE atoll_options)

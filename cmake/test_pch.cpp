@@ -1,0 +1,1 @@
+// Holds nothing: it exists so that the precompiled header of the tests has a target.
