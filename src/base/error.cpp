@@ -28,6 +28,16 @@ tl::unexpected<Error> fail_errno(std::string_view what, int error_number) {
               std::move(hint));
 }
 
-int exit_code(const Error& error) { return error.code == ErrorCode::kInvalidInput ? 2 : 1; }
+int exit_code(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalidInput:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnsupported:
+      return 2;
+    default:
+      return 1;
+  }
+}
 
 }  // namespace atl

@@ -15,7 +15,7 @@
 namespace atl {
 
 enum class ErrorCode {
-  kInvalidInput,  // what the user gave is wrong: exit code 2
+  kInvalidInput,  // what the user gave is wrong
   kNotFound,      // a named file, object or entry is not there
   kPermission,    // it may be there, but not for us
   kConflict,      // it is no longer what the caller took it for
@@ -49,7 +49,8 @@ inline tl::unexpected<Error> fail(ErrorCode code, std::string message, std::stri
 // kIo with strerror(errno) behind the message; ENOENT becomes kNotFound.
 tl::unexpected<Error> fail_errno(std::string_view what, int error_number);
 
-// 1 failed, 2 bad usage or bad input.
+// 2 for what is the same the next time with the same arguments and inputs (what was given is wrong, not there,
+// damaged or nothing that Atoll reads), 1 for other failures.
 int exit_code(const Error& error);
 
 }  // namespace atl

@@ -25,7 +25,19 @@ TEST(Error, reads_as_one_line_with_context_outermost_first_and_the_hint_last) {
   const auto result = outermost(false);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().to_string(), "reading annotations: a.json: byte 7: bad (copy it again)");
-  EXPECT_EQ(exit_code(result.error()), 1);
+}
+
+TEST(Error, what_would_be_the_same_again_is_told_from_other_failures) {
+  for (const ErrorCode code : {ErrorCode::kInvalidInput,
+                               ErrorCode::kNotFound,
+                               ErrorCode::kCorrupt,
+                               ErrorCode::kUnsupported}) {
+    EXPECT_EQ(exit_code(fail(code, "x").value()), 2);
+  }
+  for (const ErrorCode code :
+       {ErrorCode::kPermission, ErrorCode::kConflict, ErrorCode::kIo, ErrorCode::kInternal}) {
+    EXPECT_EQ(exit_code(fail(code, "x").value()), 1);
+  }
 }
 
 TEST(Error, a_missing_file_is_not_found) {

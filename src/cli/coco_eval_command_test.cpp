@@ -182,7 +182,7 @@ TEST_F(CocoEval, results_that_cannot_be_scored_stop_it_or_are_counted) {
 
 TEST_F(CocoEval, bad_files_and_options_end_with_one_line_that_names_them) {
   const Outcome missing = run("--gt gt.json --dt nowhere.json");
-  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, StartsWith("atoll: reading the results: "));
   EXPECT_THAT(missing.err, HasSubstr("nowhere.json"));
   write("dt.json", "[{]");

@@ -59,6 +59,13 @@ dataset::ConvertOptions convert_options(const Options& options, std::stop_token 
           .stop = std::move(stop)};
 }
 
+// Of files that an earlier call has finished.
+std::string kept_text(const dataset::ConvertResult& result) {
+  if (result.kept_files == 0) return "";
+  if (result.kept_files == result.files) return ", all written before";
+  return fmt::format(", {} of them written before", result.kept_files);
+}
+
 void say_done(const std::string& target,
               const dataset::ConvertResult& result,
               std::string_view file,
@@ -69,7 +76,7 @@ void say_done(const std::string& target,
       target,
       format_count(static_cast<uint64_t>(result.images), "image"),
       format_count(static_cast<uint64_t>(result.files), file),
-      result.kept_files > 0 ? fmt::format(", {} of them were there", result.kept_files) : "",
+      kept_text(result),
       result.bad_images.empty() ? "" : fmt::format(", {} left out", result.bad_images.size()),
       format_duration(progress.elapsed()));
 }

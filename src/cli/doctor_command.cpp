@@ -183,6 +183,11 @@ class Plan {
       const auto file = ATOLL_TRY(read_job_file({.file = command_.job_file}));
       region = file.region;
       plan = doctor::with_job_file(std::move(plan), file);
+      checks_.push_back({{doctor::id::kJobFile, "reading the job file"},
+                         [findings = doctor::job_file_findings(file)](doctor::Report& report,
+                                                                      const std::stop_token&) {
+                           for (const Finding& finding : findings) report.add(finding);
+                         }});
       ATOLL_TRY(doctor::check_job_plan(plan));
     }
     if (plan.is_empty()) return {};

@@ -52,7 +52,7 @@ TEST_F(FsCommand, a_wrong_option_is_named) {
 
 TEST_F(FsCommand, what_is_not_mounted_cannot_be_unmounted) {
   const auto umount = run("fs umount " + folder_.string());
-  EXPECT_EQ(umount.exit_code, 1);
+  EXPECT_EQ(umount.exit_code, 2);
   EXPECT_THAT(umount.err, HasSubstr("no bucket is mounted on"));
 }
 

@@ -68,6 +68,9 @@ Result<void> serve(const MountCommand& command,
   constexpr int kHeaps = 4;
   ::mallopt(M_ARENA_MAX, kHeaps);
   const auto bucket = ATOLL_TRY(open_bucket(command.uri));
+  // One answer tells whether bucket, credentials and region are right, before anybody waits for a mount or
+  // a directory is made for it.
+  ATOLL_TRY(bucket.remote->list_page("", ""));
   const std::string state = ATOLL_TRY(state_directory(bucket, settings));
   ATOLL_TRY(make_private_directory(state));
   const std::string log_file = !settings.log_file.empty() ? settings.log_file
@@ -77,9 +80,6 @@ Result<void> serve(const MountCommand& command,
   const auto line = [&](std::string_view text) { log.line(text); };
   const auto layer = ATOLL_TRY_CONTEXT(open_layer(bucket, state, settings, line),
                                        fmt::format("opening the state of {}", command.uri));
-  // One answer tells whether bucket, credentials and region are right, before anybody waits for a mount.
-  ATOLL_TRY(bucket.remote->list_page("", ""));
-
   fs::MountSessionOptions session;
   session.server.mount_point = command.directory;
   session.server.source = command.uri;

@@ -51,6 +51,20 @@ TEST_F(JobCommand, runs_a_job_and_tells_what_became_of_it) {
   EXPECT_THAT(run("job run job.toml --program ./train.sh").err, HasSubstr("--replace"));
 }
 
+TEST_F(JobCommand, a_full_disk_behind_long_logs_is_told_in_one_line) {
+  write("job.toml", "name = \"shapes\"\n[output]\nuri = \"bucket\"\n");
+  write("train.sh", "#!/bin/sh\necho w > $ATOLL_SAGEMAKER_ROOT/model/m\nseq 1 20000\n", true);
+  ASSERT_EQ(run("job run job.toml --program ./train.sh").exit_code, 0);
+  const std::string logs = "cd " + folder_.string() +
+                           " && exec " ATOLL_BINARY_DIR
+                           "/bin/atoll job logs shapes >/dev/full 2>err";
+  const int status = ::system(logs.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_THAT(contents(folder_ / "err"),
+              AllOf(StartsWith("atoll: writing to standard output: No space left on device"),
+                    testing::Not(HasSubstr("unexpected"))));
+}
+
 TEST_F(JobCommand, starts_itself_under_the_name_of_train) {
   write("job.toml", "name = \"shapes\"\n");
   // Whatever it makes of it: it is this program that is started, by that name.
@@ -103,7 +117,7 @@ TEST_F(JobCommand, refuses_what_is_no_duration_or_no_name) {
   EXPECT_EQ(run("job run job.toml --grace soon").exit_code, 2);
   EXPECT_EQ(run("job run job.toml --spot-interrupt-after 5parsec").exit_code, 2);
   EXPECT_EQ(run("job status ../x").exit_code, 2);
-  EXPECT_EQ(run("job upload none").exit_code, 1);
+  EXPECT_EQ(run("job upload none").exit_code, 2);
 }
 
 }  // namespace

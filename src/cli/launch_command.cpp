@@ -127,12 +127,6 @@ Result<job::HostAgentOptions> read_agent(const LaunchCommand& command, const job
     agent.interface = job::this_machine().variable("GLOO_SOCKET_IFNAME").value_or("");
   }
   if (!command.hosts.empty()) {
-    if (command.nodes || command.node || !command.rendezvous.empty()) {
-      return fail(ErrorCode::kInvalidInput,
-                  "--nnodes is for hosts that find each other, --nodes, --node and --rendezvous "
-                  "for hosts that are told their place",
-                  "give the one or the other");
-    }
     std::tie(limits.min_hosts, limits.max_hosts) = ATOLL_TRY(read_hosts(command.hosts));
   } else if (place.nodes > 1) {
     return fail(ErrorCode::kInvalidInput,
@@ -150,8 +144,9 @@ Result<job::HostAgentOptions> read_agent(const LaunchCommand& command, const job
   }
   if (limits.max_hosts == 1 && !agent.place.empty()) {
     return fail(ErrorCode::kInvalidInput,
-                "--rendezvous-dir is for several hosts",
-                "say how many with --nnodes MIN:MAX");
+                "--rendezvous-dir is for several hosts, and this job has one",
+                command.hosts.empty() ? "say how many with --nnodes MIN:MAX"
+                                      : "leave it out, or name more hosts with --nnodes MIN:MAX");
   }
   return agent;
 }
@@ -176,6 +171,12 @@ Result<int> run_launch(const LaunchCommand& command) {
   options.grace = ATOLL_TRY(seconds_of("--grace", command.grace_s, 0));
   // Whom a failure ends has a checkpoint to write, too.
   options.failure_grace = std::max(options.failure_grace, options.grace);
+  if (!command.hosts.empty() && (command.nodes || command.node || !command.rendezvous.empty())) {
+    return fail(ErrorCode::kInvalidInput,
+                "--nnodes is for hosts that find each other, --nodes, --node and --rendezvous "
+                "for hosts that are told their place",
+                "give the one or the other");
+  }
   options.place = ATOLL_TRY(find_launch_place(command));
   options.command = command.command;
   if (!command.exec) {

@@ -68,7 +68,7 @@ TEST_F(LaunchCommand, wrong_options_are_told) {
   EXPECT_THAT(launch("--nods 2 -- train").err,
               HasSubstr("unknown option --nods (did you mean --nodes?"));
   const auto missing = launch("--exec -- /no/such/program");
-  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, HasSubstr("running /no/such/program: No such file or directory"));
 }
 

@@ -9,6 +9,7 @@
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <system_error>
 
 #include "base/suggest.h"
 #include "cli/command.h"
@@ -124,6 +125,10 @@ int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   return kUsageError;
 }
 
+std::string unwritten(int error_number) {
+  return fail_errno("writing to standard output", error_number).value().to_string();
+}
+
 int report(const Result<int>& result, const CommandContext& context) {
   if (!result) {
     complain(result.error().to_string());
@@ -134,7 +139,7 @@ int report(const Result<int>& result, const CommandContext& context) {
   }
   // A full disk behind a redirected output shows here at the latest.
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    complain(fail_errno("writing to standard output", errno).value().to_string());
+    complain(unwritten(errno));
     return 1;
   }
   return *result;
@@ -181,6 +186,10 @@ int run_program(int argc, const char* const* argv, Engine& engine) {
     return run(argc, argv, engine);
   } catch (const std::bad_alloc&) {
     complain("out of memory (a smaller batch or fewer loader threads need less)");
+  } catch (const std::system_error& error) {
+    // fmt::print says by this that a full disk or a closed pipe took no more.
+    complain(std::ferror(stdout) != 0 ? unwritten(error.code().value())
+                                      : fmt::format("unexpected: {}", error.what()));
   } catch (const std::exception& error) {
     complain(fmt::format("unexpected: {}", error.what()));
   }

@@ -167,7 +167,7 @@ TEST(Program, a_missing_engine_is_named_with_what_to_do) {
   const TemporaryDirectory directory;
   fs::copy_file(kAtoll, directory.path() / "atoll");
   const Outcome outcome = run_program(directory.path() / "atoll", "train");
-  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err,
               AllOf(IsOneLine(),
                     HasSubstr((directory.path() / "atoll-engine").string() + " is not there"),

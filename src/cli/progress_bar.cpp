@@ -63,9 +63,13 @@ std::string progress_text(const train::Progress& progress, int width) {
   const double share = share_done(progress);
   // Not 100 % before it is done.
   const int percent = static_cast<int>(std::floor(100 * share));
+  const auto columns = static_cast<size_t>(std::max(width, 0));
   std::string text =
       fmt::format("{} {:3d} % {}/{}", progress.phase, percent, progress.done, progress.total);
-  const auto columns = static_cast<size_t>(std::max(width, 0));
+  // A number that is cut off is another number.
+  if (text.size() > columns) text = fmt::format("{} {:3d} %", progress.phase, percent);
+  if (text.size() > columns) text = fmt::format("{} %", percent);
+  if (text.size() > columns) return "";
   std::string behind;
   for (const std::string& part : details(progress)) {
     const std::string longer = fmt::format("{}{}{}", behind, behind.empty() ? " " : ", ", part);
@@ -76,8 +80,7 @@ std::string progress_text(const train::Progress& progress, int width) {
   if (room >= kShortestBar) {
     text += fmt::format(" {}", drawn_bar(share, std::min(room, kLongestBar)));
   }
-  text += behind;
-  return text.substr(0, columns);
+  return text + behind;
 }
 
 ProgressBar::ProgressBar(Output output) : output_(std::move(output)) {}

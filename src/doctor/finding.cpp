@@ -43,6 +43,7 @@ constexpr auto kIds = std::to_array<std::string_view>({
     id::kBucketConditions,
     id::kBucketMultipart,
     id::kBucketDelete,
+    id::kJobFile,
     id::kSubnet,
     id::kSecurityGroup,
     id::kVpc,

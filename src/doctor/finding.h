@@ -81,6 +81,7 @@ inline constexpr std::string_view kBucketConditions = "bucket.conditions";
 inline constexpr std::string_view kBucketMultipart = "bucket.multipart";
 inline constexpr std::string_view kBucketDelete = "bucket.delete";
 // A job's AWS side.
+inline constexpr std::string_view kJobFile = "job.file";
 inline constexpr std::string_view kSubnet = "network.subnet";
 inline constexpr std::string_view kSecurityGroup = "network.security_group";
 inline constexpr std::string_view kVpc = "network.vpc";

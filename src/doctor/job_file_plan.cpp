@@ -1,7 +1,10 @@
 #include "doctor/job_file_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "sagemaker/validation.h"
 #include "storage/open_s3.h"
 
 namespace atl::doctor {
@@ -34,6 +37,25 @@ JobPlan with_job_file(JobPlan plan, const sagemaker::JobFile& file) {
   add_bucket(plan.writes, file.output.uri);
   add_bucket(plan.writes, file.checkpoints.uri);
   return plan;
+}
+
+std::vector<Finding> job_file_findings(const sagemaker::JobFile& file) {
+  std::vector<Finding> findings;
+  for (const std::string& problem : sagemaker::problems_of_request(file)) {
+    findings.push_back({.id = id::kJobFile,
+                        .severity = Severity::kFailure,
+                        .what = fmt::format("{}: {}", file.file, problem),
+                        .why = "\"atoll job submit\" refuses it",
+                        .mend = ""});
+  }
+  if (findings.empty()) {
+    findings.push_back({.id = id::kJobFile,
+                        .severity = Severity::kOk,
+                        .what = fmt::format("{} is a request that can be sent", file.file),
+                        .why = "",
+                        .mend = ""});
+  }
+  return findings;
 }
 
 }  // namespace atl::doctor

@@ -6,6 +6,8 @@ namespace atl::doctor {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
 
 TEST(JobFilePlan, a_job_file_names_all_that_is_looked_at) {
   const auto file = sagemaker::parse_job_file(R"(
@@ -46,12 +48,29 @@ security_groups = ["sg-0a1b2c3d"]
   EXPECT_THAT(plan.writes, ElementsAre("s3://runs/jobs"));
   EXPECT_EQ(plan.kms_key, "arn:aws:kms:eu-central-1:123456789012:key/k");
   EXPECT_TRUE(check_job_plan(plan).has_value());
+  const auto findings = job_file_findings(*file);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].severity, Severity::kOk) << findings[0].what;
   JobPlan given;
   given.role = "another";
   given.file_system = "fs-ffffffff";
   EXPECT_EQ(with_job_file(given, *file).role, "another");
   EXPECT_EQ(with_job_file(given, *file).file_system, "fs-ffffffff");
   EXPECT_TRUE(with_job_file(given, *file).directories.empty());
+}
+
+TEST(JobFilePlan, what_a_submission_would_refuse_is_a_failure_each) {
+  const auto file =
+      sagemaker::parse_job_file("name = \"a_b\"\n[output]\nuri = \"runs\"\n", "job.toml");
+  ASSERT_TRUE(file.has_value()) << file.error().to_string();
+  const auto findings = job_file_findings(*file);
+  ASSERT_GT(findings.size(), 2U);
+  for (const Finding& finding : findings) {
+    EXPECT_EQ(finding.id, id::kJobFile);
+    EXPECT_EQ(finding.severity, Severity::kFailure);
+    EXPECT_THAT(finding.what, StartsWith("job.toml: "));
+  }
+  EXPECT_THAT(findings[0].what, HasSubstr("name = \"a_b\" must be"));
 }
 
 }  // namespace

@@ -131,7 +131,7 @@ TEST_F(LaunchRounds, a_program_that_is_not_there_is_told) {
   const auto outcome =
       launch_rounds(options_, [&] { return rendezvous_of_one(limits, "thishost", 1); });
   ASSERT_TRUE(outcome);
-  EXPECT_EQ(outcome->exit_code, 1);
+  EXPECT_EQ(outcome->exit_code, 2);
 }
 
 TEST_F(LaunchRounds, a_stop_is_no_failure_and_nothing_follows) {

@@ -26,6 +26,9 @@ using Json = nlohmann::json;
 // Pictures that the stores are told of at a time.
 constexpr size_t kNamedAhead = 1024;
 
+// Below --out, what is drawn.
+constexpr std::string_view kPictures = "pictures/";
+
 struct Input {
   std::shared_ptr<storage::ObjectStore> store;
   std::string key;
@@ -69,9 +72,9 @@ Result<void> add_inputs(const std::string& uri, std::vector<Input>& inputs) {
 // "dir/a.jpg" -> "a.jpg"; a second one of that name gets "a-2.jpg".
 std::string picture_key(const std::string& key, std::set<std::string>& taken) {
   const std::string stem = std::filesystem::path(key).stem().string();
-  std::string name = fmt::format("pictures/{}.jpg", stem);
+  std::string name = fmt::format("{}{}.jpg", kPictures, stem);
   for (int copy = 2; !taken.insert(name).second; ++copy) {
-    name = fmt::format("pictures/{}-{}.jpg", stem, copy);
+    name = fmt::format("{}{}-{}.jpg", kPictures, stem, copy);
   }
   return name;
 }
@@ -116,6 +119,16 @@ Result<void> Prediction::prepare() {
     return fail(ErrorCode::kInvalidInput, "no pictures are named", "name files or directories");
   }
   out_ = ATOLL_TRY(storage::open_store(options_.out, true));
+  // What an earlier prediction drew is no input, and would be overwritten while it is read.
+  const std::string own = fmt::format("{}/{}", out_->uri(), kPictures);
+  std::erase_if(inputs_, [&](const Input& input) {
+    return fmt::format("{}/{}", input.store->uri(), input.key).starts_with(own);
+  });
+  if (inputs_.empty()) {
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("all that is named lies in {}, where the pictures go", own),
+                "name another --out");
+  }
   predictions_ = ATOLL_TRY(PredictionsFile::create());
   const at::Device device = ATOLL_TRY(choose_device(options_.device));
   const auto location = ATOLL_TRY(storage::open_location(options_.weights));

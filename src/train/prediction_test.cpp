@@ -54,6 +54,21 @@ TEST_F(PredictionTest, the_summary_tells_what_is_drawn_from_what_is_written) {
                                     path("found"))));
 }
 
+TEST_F(PredictionTest, what_it_drew_itself_is_no_input) {
+  make_data(4, 2);
+  finish(config("run"));
+  PredictOptions into_it = options(0.5);
+  into_it.out = path("data/val2017");
+  for (int i = 0; i < 2; ++i) {
+    predict(into_it);
+    EXPECT_THAT(lines_.back(), HasSubstr("2 pictures drawn with "));
+  }
+  into_it.inputs = {path("data/val2017/pictures")};
+  const auto refused = run_prediction(into_it, {}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().to_string(), HasSubstr("name another --out"));
+}
+
 TEST_F(PredictionTest, a_bad_picture_is_named_and_counts_in_no_rate) {
   make_data(4, 2);
   finish(config("run"));

@@ -62,15 +62,11 @@ void BucketNames::tell(const std::vector<std::string>& changed) {
   for (const auto& key : changed) changed_(key);
 }
 
-Result<void> BucketNames::list_once(std::string_view prefix, const std::string& first) {
-  const auto claim = claims_.take(first);
-  if (claim) return list_and_apply(prefix, first);
+Result<void> BucketNames::list_once(const std::string& first, int64_t since_ns) {
+  const auto claim = ATOLL_TRY(claim_unlisted(claims_, *database_, first, since_ns));
+  if (claim) return finish(apply_later(ATOLL_TRY(list_from(*remote_, {}, first, now_ns()))));
   claims_.wait_for(first);
   return {};  // the caller looks again
-}
-
-Result<void> BucketNames::list_and_apply(std::string_view prefix, const std::string& first) {
-  return finish(apply_later(ATOLL_TRY(list_from(*remote_, prefix, first, now_ns()))));
 }
 
 // The claim ends when the page is in the database, whenever that is looked at.
@@ -106,7 +102,7 @@ Result<ObjectInfo> BucketNames::lookup(std::string_view key) {
     }));
     if (known)
       return row ? info_of(std::string(key), *row) : Result<ObjectInfo>(no_such(*remote_, key));
-    ATOLL_TRY(list_once({}, std::string(key)));
+    ATOLL_TRY(list_once(std::string(key), since));
   }
 }
 
@@ -120,7 +116,7 @@ Result<DirectoryEntry> BucketNames::lookup_path(std::string_view path) {
       return {};
     }));
     if (answer.list_first) {
-      ATOLL_TRY(list_once({}, *answer.list_first));
+      ATOLL_TRY(list_once(*answer.list_first, since));
     } else if (answer.entry) {
       return std::move(*answer.entry);
     } else {
@@ -138,7 +134,7 @@ Result<void> BucketNames::list_directory(const std::string& directory, const std
       return {};
     }));
     if (!from) return {};
-    if (auto claim = claims_.take(*from)) {
+    if (auto claim = ATOLL_TRY(claim_unlisted(claims_, *database_, *from, since))) {
       ATOLL_TRY(list_run(directory, *from, since, std::move(*claim)));
     } else {
       claims_.wait_for(*from);
@@ -169,16 +165,12 @@ Result<void> BucketNames::list_run(const std::string& directory,
       keys_in_it += static_cast<size_t>(std::ranges::count_if(
           page.objects, [&](const auto& info) { return info.key.starts_with(subdirectory); }));
     }
-    bool more = at < past && (subdirectory.empty() || keys_in_it < kKeysToPass);
-    if (more) {
-      ATOLL_TRY(database_->read([&](NamesConnection& c) -> Result<void> {
-        more = ATOLL_TRY(first_gap(c, at, key_after(at), since_ns)).has_value();
-        return {};
-      }));
-    }
     if (applying) ATOLL_TRY(finish(std::move(*applying)));
     applying = apply_later(std::move(page), std::move(held));
-    held = more ? claims_.take(at) : std::nullopt;
+    held.reset();
+    if (at < past && (subdirectory.empty() || keys_in_it < kKeysToPass)) {
+      held = ATOLL_TRY(claim_unlisted(claims_, *database_, at, since_ns));
+    }
   }
   return finish(std::move(*applying));
 }
@@ -264,7 +256,7 @@ Result<RemoteObject> BucketNames::stat(std::string_view key) {
       return RemoteObject{info_of(std::string(key), *row), unpack_metadata(*row->metadata)};
     }
     // The listing says whether it is still this version, and of 999 others, too.
-    ATOLL_TRY(list_once({}, std::string(key)));
+    ATOLL_TRY(list_once(std::string(key), since));
   }
 }
 

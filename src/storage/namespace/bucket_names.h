@@ -54,8 +54,7 @@ class BucketNames : public Namespace {
   int64_t since_ns() const;
   ImportPolicy policy() const;
   // One LIST from `first` on, into the database; or waits for the same one of another thread.
-  Result<void> list_once(std::string_view prefix, const std::string& first);
-  Result<void> list_and_apply(std::string_view prefix, const std::string& first);
+  Result<void> list_once(const std::string& first, int64_t since_ns);
   struct Applying {
     std::future<Result<void>> done;
     std::shared_ptr<AppliedPage> applied;

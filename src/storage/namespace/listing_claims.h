@@ -5,11 +5,14 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
+
+#include "storage/namespace/names_database.h"
 
 namespace atl::storage {
 
@@ -61,5 +64,12 @@ class ListingClaims {
   std::condition_variable released_;
   std::set<std::string> under_way_;
 };
+
+// A claim on the page at `first`, if it has not been listed since then. nullopt: another thread is at it, or has brought
+// it a moment ago; wait_for() it, then look again.
+Result<std::optional<ListingClaims::Held>> claim_unlisted(ListingClaims& claims,
+                                                          NamesDatabase& database,
+                                                          const std::string& first,
+                                                          int64_t since_ns);
 
 }  // namespace atl::storage

@@ -40,13 +40,14 @@ constexpr const char* kSchema =
     "CREATE TABLE bounds(key BLOB PRIMARY KEY) WITHOUT ROWID;"
     "INSERT INTO facts VALUES('next_directory', 1), ('hidden', 0);";
 
-// Holds the lock beside the database for as long as it lives: shared while a connection is made,
-// exclusive while the file is replaced.
-Result<UniqueFd> lock_beside(const std::string& path, int operation) {
+// Holds the lock beside the database for as long as it lives: while a connection is made, and while the
+// file is replaced. Never two connections at once: changing a new file to WAL is no transaction that
+// waits for its turn, SQLite says at once that the file is locked.
+Result<UniqueFd> lock_beside(const std::string& path) {
   const std::string name = path + ".lock";
   UniqueFd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) return fail_on("opening", name);
-  while (::flock(fd.get(), operation) != 0) {
+  while (::flock(fd.get(), LOCK_EX) != 0) {
     if (errno != EINTR) return fail_on("locking", name);
   }
   return fd;
@@ -186,7 +187,7 @@ Result<std::unique_ptr<NamesConnection>> NamesDatabase::connect() {
 }
 
 Result<void> NamesDatabase::set_up(NamesConnection& connection) {
-  const UniqueFd lock = ATOLL_TRY(lock_beside(path_, LOCK_SH));
+  const UniqueFd lock = ATOLL_TRY(lock_beside(path_));
   {
     // Made here, and not by SQLite, for its mode, which those of the -wal and -shm files follow. Never
     // opened where it exists: closing any descriptor of a file drops this process's locks on it.
@@ -234,7 +235,7 @@ Result<void> NamesDatabase::make_schema(NamesConnection& connection) {
 }
 
 Result<void> NamesDatabase::remove_damaged(ino_t inode, const Error& damage) {
-  const UniqueFd lock = ATOLL_TRY(lock_beside(path_, LOCK_EX));
+  const UniqueFd lock = ATOLL_TRY(lock_beside(path_));
   const auto now = inode_of(path_);
   if (!now || *now != inode) return {};  // somebody else has been here
   log_(fmt::format("{}; the bucket is listed anew", damage.message));

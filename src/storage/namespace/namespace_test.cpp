@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <barrier>
 #include <fstream>
+#include <thread>
 
 #include "storage/namespace/names_fixture.h"
 #include "storage/namespace/page_apply.h"
@@ -348,6 +350,39 @@ TEST_F(NamespaceTest, a_damaged_database_is_made_anew_with_a_message) {
     ASSERT_EQ(log().size(), before + 1) << at;
     EXPECT_THAT(log().back(), HasSubstr("listed anew"));
   }
+}
+
+TEST_F(NamespaceTest, many_may_open_a_new_one_at_once) {
+  constexpr int kThreads = 8;
+  constexpr int kRounds = 20;
+  for (int round = 0; round < kRounds; ++round) {
+    std::filesystem::remove_all(directory_ + "/names");
+    std::barrier together(kThreads);
+    std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        together.arrive_and_wait();
+        open();  // says why, where it cannot
+      });
+    }
+  }
+}
+
+TEST_F(NamespaceTest, who_still_has_a_replaced_database_takes_nothing_from_the_new_one) {
+  put_many("a/", 5000);
+  auto old = open();
+  import_all(*old);
+  for (const auto& file : std::filesystem::directory_iterator(directory_ + "/names")) {
+    if (file.path().string().find(".db") != std::string::npos) std::filesystem::remove(file);
+  }
+  auto names = open();
+  import_all(*names);
+  const auto lists = remote_->counts().lists;
+  old.reset();
+  EXPECT_EQ(names_in(*open(), "a").size(), 5000U);
+  EXPECT_EQ(names_in(*names, "a").size(), 5000U);
+  EXPECT_EQ(remote_->counts().lists, lists);
 }
 
 }  // namespace

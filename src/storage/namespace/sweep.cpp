@@ -266,7 +266,7 @@ Result<void> Sweep::list_pages(Stretches::iterator stretch, std::optional<Applyi
     at = known_to;
     past = goes_on(stretch, at);
     if (!gap || !past) continue;
-    auto claim = claims_.take(gap->first);
+    auto claim = ATOLL_TRY(claim_unlisted(claims_, database_, gap->first, request_.since_ns));
     if (!claim) {
       if (applying) ATOLL_TRY(finish(std::move(*std::exchange(applying, std::nullopt))));
       claims_.wait_for(gap->first);

@@ -239,7 +239,13 @@ void HttpLoop::take_finished() {
     void* pointer = nullptr;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &pointer);
     Call& call = *static_cast<Call*>(pointer);
-    finish(call, call.transfer.finish(message->data.result));
+    const CURLcode result = message->data.result;
+    if (call.transfer.begins_again(result)) {
+      curl_multi_remove_handle(multi_.get(), call.transfer.handle());
+      add_to_libcurl(call);
+    } else {
+      finish(call, call.transfer.finish(result));
+    }
   }
 }
 
@@ -283,6 +289,10 @@ void HttpLoop::begin(Call& call) {
   call.stall_check = Clock::now() + call.transfer.request().stall_timeout;
   set_timer(call);
   curl_easy_setopt(call.transfer.handle(), CURLOPT_PRIVATE, &call);
+  add_to_libcurl(call);
+}
+
+void HttpLoop::add_to_libcurl(Call& call) {
   const CURLMcode code = curl_multi_add_handle(multi_.get(), call.transfer.handle());
   ATOLL_CHECK(code == CURLM_OK) << curl_multi_strerror(code);
 }

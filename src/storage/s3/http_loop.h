@@ -100,6 +100,7 @@ class HttpLoop {
   void fire_timers();
   void accept(std::unique_ptr<Call> call, Clock::time_point now);
   void begin(Call& call);
+  void add_to_libcurl(Call& call);
   void check(Call& call);
   void set_timer(Call& call);
   void cancel_now(Id id);

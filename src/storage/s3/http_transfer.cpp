@@ -201,6 +201,17 @@ int HttpTransfer::on_seek(void* self, curl_off_t offset, int origin) {
   return CURL_SEEKFUNC_OK;
 }
 
+bool HttpTransfer::begins_again(CURLcode code) {
+  if (code != CURLE_SEND_ERROR || header_bytes_ > 0 || has_begun_again_) return false;
+  long new_connections = 1;
+  curl_easy_getinfo(handle_.get(), CURLINFO_NUM_CONNECTS, &new_connections);
+  if (new_connections > 0) return false;
+  has_begun_again_ = true;
+  sent_bytes_ = 0;
+  curl_easy_setopt(handle_.get(), CURLOPT_FRESH_CONNECT, 1L);
+  return true;
+}
+
 Result<HttpResponse> HttpTransfer::finish(CURLcode code) {
   if (code == CURLE_OK) {
     // libcurl takes headers that a closed connection cuts off for whole ones.

@@ -40,6 +40,9 @@ class HttpTransfer {
   // In both directions, so far.
   uint64_t bytes_moved() const { return bytes_moved_; }
 
+  // Whether it failed only because the server had closed a kept connection: sending broke off before anything of an
+  // answer came. libcurl sees to that itself where it notices while it reads, not while it sends. True once.
+  bool begins_again(CURLcode code);
   // What came of it. After this the transfer is empty.
   Result<HttpResponse> finish(CURLcode code);
   std::string certificate_hint() const;
@@ -70,6 +73,7 @@ class HttpTransfer {
   uint64_t header_bytes_ = 0;
   bool headers_ended_ = false;
   uint64_t sent_bytes_ = 0;
+  bool has_begun_again_ = false;
   std::string refusal_;  // why a callback has stopped the transfer
 };
 
