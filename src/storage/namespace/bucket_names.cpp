@@ -166,8 +166,7 @@ Result<void> BucketNames::list_run(const std::string& directory,
           page.objects, [&](const auto& info) { return info.key.starts_with(subdirectory); }));
     }
     if (applying) ATOLL_TRY(finish(std::move(*applying)));
-    applying = apply_later(std::move(page), std::move(held));
-    held.reset();
+    applying = apply_later(std::move(page), std::exchange(held, std::nullopt));
     if (at < past && (subdirectory.empty() || keys_in_it < kKeysToPass)) {
       held = ATOLL_TRY(claim_unlisted(claims_, *database_, at, since_ns));
     }
