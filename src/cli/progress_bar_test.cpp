@@ -63,7 +63,9 @@ TEST(ProgressText, is_never_wider_than_asked_and_keeps_the_most_important) {
                            : width >= 11 ? "train  40 %"
                            : width >= 4  ? "40 %"
                                          : ""));
-    if (width < 34) EXPECT_THAT(text, EndsWith(width >= 19 ? "/400" : width >= 4 ? "%" : ""));
+    if (width < 34) {
+      EXPECT_THAT(text, EndsWith(width >= 19 ? "/400" : width >= 4 ? "%" : ""));
+    }
     EXPECT_EQ(text.find("left") != std::string::npos, width >= 34) << text;
   }
   EXPECT_EQ(progress_text(at(160), 36), "train  40 % 160/400 2 min 5 s left");
