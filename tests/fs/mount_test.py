@@ -107,7 +107,7 @@ class Mounting(unittest.TestCase):
         os.kill(self.pid(), signal.SIGKILL)
         self.assertIn("had died", self.atoll("umount", self.point).stderr)
         self.assertEqual(os.listdir(self.point), [])
-        self.atoll("umount", self.point, code=1)
+        self.atoll("umount", self.point, code=2)
 
     def test_sigterm_unmounts_and_exports(self):
         self.mount()
@@ -199,8 +199,8 @@ class Mounting(unittest.TestCase):
         listed = [json.loads(line) for line in self.atoll("ls", f"{self.uri}/d/big", "--json").stdout.splitlines()]
         self.assertEqual(listed[0]["size_bytes"], 25_600_000)
         self.assertEqual(self.atoll("cat", f"{self.uri}/d/big", text=False).stdout, bytes(range(256)) * 100_000)
-        self.assertIn("nothing", self.atoll("ls", f"{self.uri}/none", code=1).stderr)
-        self.atoll("cat", f"{self.uri}/none", code=1)
+        self.assertIn("nothing", self.atoll("ls", f"{self.uri}/none", code=2).stderr)
+        self.atoll("cat", f"{self.uri}/none", code=2)
 
     def test_mount_of_fstab_mounts(self):
         sbin = self.folder / "sbin"

@@ -130,7 +130,7 @@ class Commands(OnABucket):
         self.atoll("data", "convert", "--data", f"{self.uri}/coco", "--out", records, "--shards", 2)
         self.assertEqual(sum(key.endswith(".tfrecord") for key in self.bucket.keys()), 3)
         # Once more: what is finished is kept.
-        self.assertIn("were there", self.atoll("data", "convert", "--data", f"{self.uri}/coco", "--out", records,
+        self.assertIn("all written before", self.atoll("data", "convert", "--data", f"{self.uri}/coco", "--out", records,
                                                "--shards", 2).stdout)
         self.atoll("data", "validate", "--data", records)
         self.atoll("train", "--preset", "tiny", "--data", records, "--out", f"{self.uri}/from-records", "--steps", 1)
