@@ -21,10 +21,10 @@ count = 4
 uri = "s3://data/coco"
 [channels.val]
 fsx = "fs-0a1b2c3d"
-directory = "/abc/val"
+directory = "/abcdefgh/val"
 [channels.weights]
 fsx = "fs-0a1b2c3d"
-directory = "/abc/weights"
+directory = "/abcdefgh/weights"
 [output]
 uri = "s3://runs/jobs"
 kms_key = "arn:aws:kms:eu-central-1:123456789012:key/k"
@@ -41,7 +41,7 @@ security_groups = ["sg-0a1b2c3d"]
   EXPECT_THAT(plan.security_groups, ElementsAre("sg-0a1b2c3d"));
   EXPECT_EQ(plan.role, "arn:aws:iam::123456789012:role/atoll-job");
   EXPECT_EQ(plan.file_system, "fs-0a1b2c3d");
-  EXPECT_THAT(plan.directories, ElementsAre("/abc/val", "/abc/weights"));
+  EXPECT_THAT(plan.directories, ElementsAre("/abcdefgh/val", "/abcdefgh/weights"));
   EXPECT_EQ(plan.instance_type, "ml.p4d.24xlarge");
   EXPECT_EQ(plan.instances, 4);
   EXPECT_THAT(plan.reads, ElementsAre("s3://data/coco"));
