@@ -306,7 +306,9 @@ void RoundLeader::conclude(AgentTime now) {
 }
 
 bool RoundLeader::may_go_on(const HostEnding& failure) {
-  if (failure.code == kBadInput) {
+  // What did for a step is no bad input: something that was there is missing, and may be back for the next round.
+  const bool has_stepped = first_step_ >= 0 || history_.begun_at >= 0;
+  if (failure.code == kBadInput && !has_stepped) {
     finish(kBadInput, failure.why);
     return false;
   }

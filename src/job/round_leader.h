@@ -8,8 +8,8 @@
 //   ENDING     a rank failed, a host was lost, one has come that has waited long enough, or somebody wants the job to
 //              stop: all are told to end their ranks. When they have: GATHERING, or the job is over.
 //
-// A job is over for good when its ranks failed with 2 (bad usage or input, which another try does not mend), when it was
-// stopped, or when `max_restarts` rounds in a row failed without one of them having gone on from a later step. A round that
+// A job is over for good when its ranks failed with 2 (bad usage or input, which another try does not mend) before any
+// step, when it was stopped, or when `max_restarts` rounds in a row failed without one of them having gone on from a later step. A round that
 // ended for a newcomer is no failure.
 #pragma once
 

@@ -265,6 +265,17 @@ TEST_F(RoundLeaderTest, bad_input_is_not_tried_again) {
   EXPECT_EQ(overs_["a"].why, "rank on b ended with code");
 }
 
+TEST_F(RoundLeaderTest, bad_input_after_a_step_is_a_failure_like_others) {
+  limits(1, 1, /*restarts=*/1);
+  join("a");
+  leader_->step("a", {leader_->round(), 1});
+  failed("a", 2);  // a mount that is gone, say
+  EXPECT_EQ(over(), std::nullopt);
+  failed("a", 2);
+  EXPECT_EQ(over(), 2);
+  EXPECT_THAT(overs_["a"].why, HasSubstr("; 1 restart in a row came no further"));
+}
+
 TEST_F(RoundLeaderTest, failures_without_progress_are_counted_and_progress_starts_anew) {
   limits(1, 1, /*restarts=*/2);
   join("a");
