@@ -33,7 +33,6 @@ int exit_code(const Error& error) {
     case ErrorCode::kInvalidInput:
     case ErrorCode::kNotFound:
     case ErrorCode::kCorrupt:
-    case ErrorCode::kUnsupported:
       return 2;
     default:
       return 1;

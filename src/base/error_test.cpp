@@ -28,14 +28,15 @@ TEST(Error, reads_as_one_line_with_context_outermost_first_and_the_hint_last) {
 }
 
 TEST(Error, what_would_be_the_same_again_is_told_from_other_failures) {
-  for (const ErrorCode code : {ErrorCode::kInvalidInput,
-                               ErrorCode::kNotFound,
-                               ErrorCode::kCorrupt,
-                               ErrorCode::kUnsupported}) {
+  for (const ErrorCode code :
+       {ErrorCode::kInvalidInput, ErrorCode::kNotFound, ErrorCode::kCorrupt}) {
     EXPECT_EQ(exit_code(fail(code, "x").value()), 2);
   }
-  for (const ErrorCode code :
-       {ErrorCode::kPermission, ErrorCode::kConflict, ErrorCode::kIo, ErrorCode::kInternal}) {
+  for (const ErrorCode code : {ErrorCode::kPermission,
+                               ErrorCode::kConflict,
+                               ErrorCode::kIo,
+                               ErrorCode::kUnsupported,
+                               ErrorCode::kInternal}) {
     EXPECT_EQ(exit_code(fail(code, "x").value()), 1);
   }
 }

@@ -340,7 +340,7 @@ TEST_F(Container, unknown_names_and_hosts_end_a_job_before_anything_is_read) {
             "--set train.stps=5: unknown key train.stps (did you mean train.steps?)");
   write_host("algo-1", "");
   write_channels("algo-1", R"("model": {"TrainingInputMode": "Pipe"})");
-  EXPECT_EQ(start().exit_code, 2);
+  EXPECT_EQ(start().exit_code, 1);
   EXPECT_THAT(text("output/failure"), HasSubstr("channel model is in Pipe mode"));
   write_host("algo-3", "", R"("algo-1", "algo-2")");
   EXPECT_EQ(start("algo-3").exit_code, 2);

@@ -288,6 +288,10 @@ void RoundLeader::conclude(AgentTime now) {
   }
   if (all_done && count == hosts_in_round_) return finish(0, {});
   if (failure_) why_ = failure_->why;
+  if (first_step_ > history_.begun_at) {
+    history_.begun_at = first_step_;
+    history_.failures = 0;
+  }
   if (stop_signal_ != 0) {
     const bool failed = failure_ && failure_->code != kSignalCode + stop_signal_;
     return finish(failed ? failure_->code : stop_code(), why_);
@@ -307,14 +311,9 @@ void RoundLeader::conclude(AgentTime now) {
 
 bool RoundLeader::may_go_on(const HostEnding& failure) {
   // What did for a step is no bad input: something that was there is missing, and may be back for the next round.
-  const bool has_stepped = first_step_ >= 0 || history_.begun_at >= 0;
-  if (failure.code == kBadInput && !has_stepped) {
+  if (failure.code == kBadInput && history_.begun_at < 0) {
     finish(kBadInput, failure.why);
     return false;
-  }
-  if (first_step_ > history_.begun_at) {
-    history_.begun_at = first_step_;
-    history_.failures = 0;
   }
   if (++history_.failures <= limits_.max_restarts) return true;
   finish(failure.code,

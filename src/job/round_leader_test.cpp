@@ -276,6 +276,21 @@ TEST_F(RoundLeaderTest, bad_input_after_a_step_is_a_failure_like_others) {
   EXPECT_THAT(overs_["a"].why, HasSubstr("; 1 restart in a row came no further"));
 }
 
+TEST_F(RoundLeaderTest, steps_of_a_round_that_ended_for_a_newcomer_count) {
+  limits(2, 3, /*restarts=*/1);
+  join("a");
+  join("b");
+  leader_->step("a", {leader_->round(), 1});
+  pass(25s, {"b"});
+  join("c");
+  pass(20s, {"b", "c"});
+  ended("b", {143, false, false, "rank 2 ended with code 143"});
+  ended("a", {143, false, false, "rank 0 ended with code 143"});
+  ASSERT_THAT(hosts_of(2), ElementsAre("a", "b", "c"));
+  for (const char* host : {"b", "a", "c"}) failed(host, 2);
+  EXPECT_EQ(over(), std::nullopt);
+}
+
 TEST_F(RoundLeaderTest, failures_without_progress_are_counted_and_progress_starts_anew) {
   limits(1, 1, /*restarts=*/2);
   join("a");

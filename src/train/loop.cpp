@@ -333,6 +333,11 @@ Result<TrainResult> run_training(TrainingRun& run) {
     const auto prepared = without_exceptions("training", [&] { return run.prepare(); });
     if (!prepared) return run.settle(tl::unexpected(run.reason(prepared.error())));
     auto result = run.run();
+    // What was there and whole at the start may be so again: a mount that went away is no bad input.
+    if (!result && (result.error().code == ErrorCode::kNotFound ||
+                    result.error().code == ErrorCode::kCorrupt)) {
+      result.error().code = ErrorCode::kIo;
+    }
     run.write_trace();
     return run.settle(std::move(result));
   });

@@ -69,6 +69,15 @@ Result<void> add_inputs(const std::string& uri, std::vector<Input>& inputs) {
   return {};
 }
 
+// One name for one place: of a directory by whatever path, of a bucket its own.
+std::string place_of(const std::string& uri) {
+  if (uri.find("://") != std::string::npos) return uri;
+  std::error_code error;
+  std::string place = std::filesystem::weakly_canonical(uri, error).string();
+  while (place.ends_with('/')) place.pop_back();
+  return error ? uri : place;
+}
+
 // "dir/a.jpg" -> "a.jpg"; a second one of that name gets "a-2.jpg".
 std::string picture_key(const std::string& key, std::set<std::string>& taken) {
   const std::string stem = std::filesystem::path(key).stem().string();
@@ -120,10 +129,14 @@ Result<void> Prediction::prepare() {
   }
   out_ = ATOLL_TRY(storage::open_store(options_.out, true));
   // What an earlier prediction drew is no input, and would be overwritten while it is read.
-  const std::string own = fmt::format("{}/{}", out_->uri(), kPictures);
-  std::erase_if(inputs_, [&](const Input& input) {
-    return fmt::format("{}/{}", input.store->uri(), input.key).starts_with(own);
+  const std::string own = fmt::format("{}/{}", place_of(out_->uri()), kPictures);
+  const size_t left_out = std::erase_if(inputs_, [&](const Input& input) {
+    return place_of(fmt::format("{}/{}", input.store->uri(), input.key)).starts_with(own);
   });
+  if (left_out > 0 && !inputs_.empty() && console_.line) {
+    console_.line(fmt::format(
+        "passed over {} in {}, where the pictures go", format_count(left_out, "picture"), own));
+  }
   if (inputs_.empty()) {
     return fail(ErrorCode::kInvalidInput,
                 fmt::format("all that is named lies in {}, where the pictures go", own),

@@ -58,7 +58,7 @@ TEST_F(PredictionTest, what_it_drew_itself_is_no_input) {
   make_data(4, 2);
   finish(config("run"));
   PredictOptions into_it = options(0.5);
-  into_it.out = path("data/val2017");
+  into_it.out = path("data/../data/val2017");
   for (int i = 0; i < 2; ++i) {
     predict(into_it);
     EXPECT_THAT(lines_.back(), HasSubstr("2 pictures drawn with "));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <list>
 #include <thread>
 
@@ -131,11 +132,12 @@ TEST_F(ReadAheadTest, a_reader_that_is_alone_again_has_the_room_of_the_others) {
 
 TEST_F(ReadAheadTest, a_failure_ahead_fails_nobody_and_is_tried_again) {
   auto reader = this->reader();
-  int failures = 3;
+  // What is read ahead at the end outlives this function.
+  const auto failures = std::make_shared<std::atomic<int>>(3);
   read(reader, 0, 10);  // block 0
-  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
-    if (!call.starts_with("read") || failures == 0) return std::nullopt;
-    --failures;
+  remote_->set_fault([failures](std::string_view call) -> std::optional<Error> {
+    if (!call.starts_with("read") || *failures <= 0) return std::nullopt;
+    --*failures;
     return Error{ErrorCode::kIo, "reset", {}, {}};
   });
   read(reader, 10, kBlock - 10);  // asks for the blocks 1 and 2, which fail
@@ -143,9 +145,9 @@ TEST_F(ReadAheadTest, a_failure_ahead_fails_nobody_and_is_tried_again) {
   remote_->release_reads();
   const RangeRequest sentinel{"k", 0, 1, ""};
   while (remote_->read(sentinel)) {
-    if (failures == 0) break;
+    if (*failures <= 0) break;
   }
-  failures = 0;
+  *failures = 0;
   EXPECT_EQ(read(reader, kBlock, 2 * kBlock), text_.substr(kBlock, 2 * kBlock));
 }
 
