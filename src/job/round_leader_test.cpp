@@ -280,8 +280,9 @@ TEST_F(RoundLeaderTest, steps_of_a_round_that_ended_for_a_newcomer_count) {
   limits(2, 3, /*restarts=*/1);
   join("a");
   join("b");
-  leader_->step("a", {leader_->round(), 1});
   pass(25s, {"b"});
+  ASSERT_THAT(hosts_of(1), ElementsAre("a", "b"));
+  leader_->step("a", {leader_->round(), 1});
   join("c");
   pass(20s, {"b", "c"});
   ended("b", {143, false, false, "rank 2 ended with code 143"});
