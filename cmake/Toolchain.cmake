@@ -26,8 +26,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   set(werror -Werror)
 endif()
 if(ATOLL_SANITIZER STREQUAL "address")
-  # These look at every access of a member, a fifth of what compiling takes. AddressSanitizer sees most of what comes of
-  # such a fault; the fuzz targets, which read what comes from outside, are built with them.
+  # These look at every access of a member, which shows in the time that compiling takes. AddressSanitizer sees most of
+  # what comes of such a fault; the fuzz targets, which read what comes from outside, are built with them.
   target_compile_options(atoll_options INTERFACE -fno-sanitize=null,alignment,object-size,vptr)
 endif()
 target_compile_options(atoll_options INTERFACE -Wall -Wextra ${werror} -Wno-missing-field-initializers

@@ -49,8 +49,8 @@ inline tl::unexpected<Error> fail(ErrorCode code, std::string message, std::stri
 // kIo with strerror(errno) behind the message; ENOENT becomes kNotFound.
 tl::unexpected<Error> fail_errno(std::string_view what, int error_number);
 
-// 2 for what is the same the next time with the same arguments and inputs (what was given is wrong, not there,
-// damaged or nothing that Atoll reads), 1 for other failures.
+// 2 where what was given is wrong, not there or damaged, so that another try would end the same; 1 for other
+// failures.
 int exit_code(const Error& error);
 
 }  // namespace atl

@@ -9,8 +9,8 @@
 //              stop: all are told to end their ranks. When they have: GATHERING, or the job is over.
 //
 // A job is over for good when its ranks failed with 2 (bad usage or input, which another try does not mend) before any
-// step, when it was stopped, or when `max_restarts` rounds in a row failed without one of them having gone on from a later step. A round that
-// ended for a newcomer is no failure.
+// step, when it was stopped, or when `max_restarts` rounds in a row failed without one of them having gone on from a
+// later step. A round that ended for a newcomer is no failure.
 #pragma once
 
 #include <optional>
