@@ -184,11 +184,11 @@ class Plan {
       region = file.region;
       plan = doctor::with_job_file(std::move(plan), file);
       checks_.push_back({{doctor::id::kJobFile, "reading the job file"},
-                         [findings = doctor::job_file_findings(file)](doctor::Report& report,
-                                                                      const std::stop_token&) {
+                         [findings = doctor::job_file_findings(file, plan)](
+                             doctor::Report& report, const std::stop_token&) {
                            for (const Finding& finding : findings) report.add(finding);
                          }});
-      ATOLL_TRY(doctor::check_job_plan(plan));
+      if (!doctor::check_job_plan(plan)) return {};  // which that has told
     }
     if (plan.is_empty()) return {};
     if (storage::is_s3_uri(command_.data)) plan.reads.push_back(command_.data);

@@ -39,8 +39,15 @@ JobPlan with_job_file(JobPlan plan, const sagemaker::JobFile& file) {
   return plan;
 }
 
-std::vector<Finding> job_file_findings(const sagemaker::JobFile& file) {
+std::vector<Finding> job_file_findings(const sagemaker::JobFile& file, const JobPlan& plan) {
   std::vector<Finding> findings;
+  if (const auto sound = check_job_plan(plan); !sound) {
+    findings.push_back({.id = id::kJobFile,
+                        .severity = Severity::kFailure,
+                        .what = fmt::format("{}: {}", file.file, sound.error().message),
+                        .why = "the job's AWS side cannot be looked at",
+                        .mend = sound.error().hint});
+  }
   for (const std::string& problem : sagemaker::problems_of_request(file)) {
     findings.push_back({.id = id::kJobFile,
                         .severity = Severity::kFailure,

@@ -48,7 +48,7 @@ security_groups = ["sg-0a1b2c3d"]
   EXPECT_THAT(plan.writes, ElementsAre("s3://runs/jobs"));
   EXPECT_EQ(plan.kms_key, "arn:aws:kms:eu-central-1:123456789012:key/k");
   EXPECT_TRUE(check_job_plan(plan).has_value());
-  const auto findings = job_file_findings(*file);
+  const auto findings = job_file_findings(*file, plan);
   ASSERT_EQ(findings.size(), 1U);
   EXPECT_EQ(findings[0].severity, Severity::kOk) << findings[0].what;
   JobPlan given;
@@ -63,7 +63,7 @@ TEST(JobFilePlan, what_a_submission_would_refuse_is_a_failure_each) {
   const auto file =
       sagemaker::parse_job_file("name = \"a_b\"\n[output]\nuri = \"runs\"\n", "job.toml");
   ASSERT_TRUE(file.has_value()) << file.error().to_string();
-  const auto findings = job_file_findings(*file);
+  const auto findings = job_file_findings(*file, with_job_file({}, *file));
   ASSERT_GT(findings.size(), 2U);
   for (const Finding& finding : findings) {
     EXPECT_EQ(finding.id, id::kJobFile);
@@ -71,6 +71,18 @@ TEST(JobFilePlan, what_a_submission_would_refuse_is_a_failure_each) {
     EXPECT_THAT(finding.what, StartsWith("job.toml: "));
   }
   EXPECT_THAT(findings[0].what, HasSubstr("name = \"a_b\" must be"));
+}
+
+TEST(JobFilePlan, an_id_that_is_none_is_told_with_all_else_that_is_wrong) {
+  const auto file = sagemaker::parse_job_file(
+      "name = \"a_b\"\n[vpc]\nsubnets = [\"vpc-1\"]\nsecurity_groups = [\"sg-0a1b2c3d\"]\n",
+      "job.toml");
+  ASSERT_TRUE(file.has_value()) << file.error().to_string();
+  const auto findings = job_file_findings(*file, with_job_file({}, *file));
+  ASSERT_GT(findings.size(), 2U);
+  EXPECT_EQ(findings[0].what, "job.toml: \"vpc-1\" is no such id");
+  EXPECT_THAT(findings[0].mend, HasSubstr("subnet-0123456789abcdef0"));
+  EXPECT_THAT(findings[1].what, HasSubstr("name = \"a_b\" must be"));
 }
 
 }  // namespace

@@ -57,9 +57,7 @@ class RunEvaluation {
     configure_torch(options_.threads);
     device_ = ATOLL_TRY(choose_device(options_.device));
     store_ = ATOLL_TRY_CONTEXT(storage::open_store(options_.run), "the run");
-    auto before = ATOLL_TRY_CONTEXT(read_log(*store_), "the evaluations of before");
-    done_ = std::move(before.steps);
-    log_ = ATOLL_TRY(AppendLog::open(*store_, kLog, before.size_bytes));
+    ATOLL_TRY(take_in_log());
     if (!options_.out.empty()) {
       out_ = ATOLL_TRY_CONTEXT(storage::open_store(options_.out, true), "the output directory");
     }
@@ -71,7 +69,10 @@ class RunEvaluation {
     for (;;) {
       const auto checkpoint = ATOLL_TRY(newest());
       if (checkpoint) {
-        if (!is_done(checkpoint->state.step)) ATOLL_TRY(evaluate_one(*checkpoint));
+        if (!is_done(checkpoint->state.step)) {
+          ATOLL_TRY(take_in_log());
+          if (!is_done(checkpoint->state.step)) ATOLL_TRY(evaluate_one(*checkpoint));
+        }
         if (!options_.follow || checkpoint->state.step >= checkpoint->state.steps) break;
       } else if (!options_.follow) {
         return fail(ErrorCode::kNotFound,
@@ -162,9 +163,25 @@ class RunEvaluation {
       ATOLL_TRY(write_evaluation(*out_, result.evaluation, *std::move(predictions)));
     }
     last_json_ = result.evaluation.to_json();
-    if (!done_.insert(state.step).second || partial()) return {};
-    log_->add(to_json_line(state.step, result.evaluation));
-    ATOLL_TRY_CONTEXT(log_->flush(), kLog);
+    if (partial()) {
+      done_.insert(state.step);
+      return {};
+    }
+    return write_to_log(state.step, result.evaluation);
+  }
+
+  // What stands in the log by now: others may follow the same run. Gives how much of it is whole.
+  Result<uint64_t> take_in_log() {
+    auto before = ATOLL_TRY_CONTEXT(read_log(*store_), "the evaluations of before");
+    done_.merge(before.steps);
+    return before.size_bytes;
+  }
+  Result<void> write_to_log(int64_t step, const eval::Evaluation& evaluation) {
+    const uint64_t whole_bytes = ATOLL_TRY(take_in_log());
+    if (!done_.insert(step).second) return {};
+    auto log = ATOLL_TRY(AppendLog::open(*store_, kLog, whole_bytes));
+    log.add(to_json_line(step, evaluation));
+    ATOLL_TRY_CONTEXT(log.flush(), kLog);
     return store_->flush();
   }
 
@@ -201,10 +218,9 @@ class RunEvaluation {
   std::optional<at::Device> device_;
   std::unique_ptr<storage::ObjectStore> store_;
   std::unique_ptr<storage::ObjectStore> out_;  // where the files are wanted, too
-  std::optional<AppendLog> log_;
-  std::set<int64_t> done_;     // steps, also of before
-  std::set<int64_t> damaged_;  // that were passed over
-  RunConfig config_;           // of the run
+  std::set<int64_t> done_;                     // steps, also of before and by others
+  std::set<int64_t> damaged_;                  // that were passed over
+  RunConfig config_;                           // of the run
   std::optional<Split> split_;
   std::string last_json_;
 };

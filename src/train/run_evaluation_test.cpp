@@ -92,6 +92,20 @@ TEST_F(RunEvaluationTest, it_goes_on_with_the_newest_until_the_run_s_last_each_o
   EXPECT_EQ(text("run/eval.jsonl"), before);
 }
 
+TEST_F(RunEvaluationTest, what_another_that_follows_has_written_stays) {
+  make_run();
+  hide(4);
+  on_line_ = [&](const std::string& line) {
+    if (line.starts_with("step 3 of 4")) {  // The other was a little faster, and has gone on.
+      std::ofstream(path("run/eval.jsonl")) << "{\"step\":2}\n{\"step\":3}\n";
+      bring_back(4);
+    }
+  };
+  const auto result = evaluate(/*follow=*/true);
+  ASSERT_TRUE(result) << result.error().to_string();
+  EXPECT_THAT(logged_steps(), ElementsAre(2, 3, 4));
+}
+
 TEST_F(RunEvaluationTest, it_waits_for_a_run_that_has_not_begun) {
   make_run();
   std::filesystem::rename(path("run"), path("later"));
