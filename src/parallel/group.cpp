@@ -12,6 +12,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "base/check.h"
+#include "base/own_program.h"
 #include "parallel/address.h"
 #include "parallel/backend.h"
 #include "parallel/group_impl.h"
@@ -131,7 +132,9 @@ Result<Group> Group::join(const GroupOptions& options, at::Device device, Agreed
   if (options.size == 1 && options.rank == 0) return group;
   ATOLL_TRY(load_backend(device));
   agreed.insert(agreed.begin(),
-                {{"the version of atoll", ATOLL_VERSION}, {"the version of torch", TORCH_VERSION}});
+                {{"the version of atoll", ATOLL_VERSION},
+                 {"the build of atoll", own_build()},
+                 {"the version of torch", TORCH_VERSION}});
   // c10d writes a page to standard error whenever a connection breaks; what a person must know comes from us.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   const WithoutSigpipe quiet;

@@ -29,7 +29,7 @@ class Group {
  public:
   Group();  // of one process
   // Waits for the other ranks. `device`: of the tensors that are summed and broadcast; those of the CPU
-  // always can be. `agreed`: what must be the same on all ranks, beside the versions of Atoll and torch.
+  // always can be. `agreed`: what must be the same on all ranks, beside Atoll's version and build, and torch's version.
   // Errors are those of parallel/meeting.h; kUnsupported: no library for the device's tensors.
   static Result<Group> join(const GroupOptions& options, at::Device device, Agreed agreed);
   Group(Group&&) noexcept;
