@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "dataset/loader_fixture.h"
+#include "dataset/resize_rows.h"
 
 namespace atl::dataset {
 namespace {
@@ -51,6 +52,36 @@ TEST_F(LoaderFailures, a_bad_image_is_left_out_and_named_once) {
                                 Field(&BadImage::what, HasSubstr("train/1.png: PNG: truncated"))),
                           AllOf(Field(&BadImage::image_id, 102),
                                 Field(&BadImage::what, HasSubstr("train/2.png")))));
+}
+
+TEST_F(LoaderFailures, a_batch_of_bfloat16_is_that_of_floats_rounded) {
+  for (int i = 0; i < 4; ++i) add_image({64, 48});
+  for (int i = 0; i < 4; ++i) add_annotation(i, {10, 5, 40, 30}, {10, 5, 50, 5, 50, 35, 10, 35});
+  overwrite(1, "no picture");
+  finish();
+  LoaderOptions options = options_at_own_size();
+  options.max_bad_images = 1;
+  options.augment.lsj_size_px = 64;
+  options.augment.copy_paste_probability = 1;
+  const Plan plan = {{0, 1, 2, 3}, {3, 1, 0, 2}};
+  Loader exact = loader(options, plan);
+  options.pixel_type = PixelType::kBfloat16;
+  Loader rounded = loader(options, plan);
+  size_t pastes = 0;
+  for (size_t step = 0; step < plan.size(); ++step) {
+    const auto floats = exact.next();
+    const auto halves = rounded.next();
+    ASSERT_TRUE(floats && *floats && halves && *halves);
+    for (const Sample& sample : (*floats)->samples) pastes += sample.pastes.size();
+    const auto expected = (*floats)->pixels.floats();
+    const auto values = (*halves)->pixels.bfloat16s();
+    ASSERT_EQ(values.size(), expected.size());
+    ASSERT_GT(values.size(), 0U);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_EQ(values[i], internal::to_bfloat16(expected[i])) << "step " << step << ", " << i;
+    }
+  }
+  EXPECT_GT(pastes, 0U);
 }
 
 TEST_F(LoaderFailures, one_bad_image_too_many_is_an_error_that_lists_them_all) {

@@ -83,6 +83,19 @@ TEST_F(LocalStoreTest, a_put_that_fails_in_the_middle_leaves_the_old_content_and
   EXPECT_EQ(files_in(root_ / "runs"), 1);
 }
 
+TEST_F(LocalStoreTest, a_full_disk_is_noticed_when_a_place_is_opened_for_writing) {
+  const std::string out = (root_ / "out").string();
+  {
+    const FileSizeLimit limit(10'000);
+    const auto opened = open_store(out, true);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::kIo);
+    EXPECT_THAT(opened.error().to_string(), HasSubstr(out));
+  }
+  EXPECT_EQ(files_in(out), 0);
+  EXPECT_TRUE(open_store(out, true));
+}
+
 TEST_F(LocalStoreTest, an_append_that_fails_in_the_middle_takes_its_part_back) {
   ASSERT_TRUE(put_text(*store_, "log", "line\n"));
   const std::string long_line(1000, 'x');

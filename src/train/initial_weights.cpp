@@ -10,6 +10,8 @@
 namespace atl::train {
 namespace {
 
+constexpr const char* kCategoriesKey = "atoll.categories";  // of a file's metadata
+
 // The last layers, whose outputs are classes; torchvision's names.
 constexpr std::array<const char*, 3> kClassLayers = {"roi_heads.box_predictor.cls_score",
                                                      "roi_heads.box_predictor.bbox_pred",
@@ -37,11 +39,11 @@ Result<std::string> load_initial_weights(model::MaskRcnn& model,
                    found->second.sizes() != tensor.sizes();
   }
   // The same number of classes may still be other classes; only a file of ours says which.
-  const bool ours = file.metadata.contains("atoll.categories");
   bool other_classes = false;
-  if (ours && !other_shape) {
-    const auto loaded = model::load_model(*location.store, location.key, at::kCPU);
-    other_classes = loaded && loaded->categories != categories;
+  if (const auto text = file.metadata.find(kCategoriesKey); text != file.metadata.end()) {
+    const auto theirs = ATOLL_TRY_CONTEXT(model::categories_from_json(text->second),
+                                          fmt::format("weights: {}", uri));
+    other_classes = theirs != categories;
   }
   if (other_shape || other_classes) {
     for (const auto& [name, tensor] : own) {

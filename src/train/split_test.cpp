@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 
 // Eight training and four validation images, in COCO's layout and as TFRecords.
 class Splits : public testing::Test {
@@ -123,7 +124,32 @@ TEST_F(Splits, listed_categories_must_be_the_models) {
   auto model = categories_of(split.dataset);
   model.ids.push_back(77);
   model.names.emplace_back("never seen");
-  EXPECT_FALSE(check_categories(model, split, "the model").has_value());
+  const auto refused = check_categories(model, split, "the model");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(exit_code(refused.error()), 2);
+  // Both lists.
+  EXPECT_THAT(refused.error().to_string(),
+              MatchesRegex(".*the model and tfrecord:.* have different categories: "
+                           "1 disc, .*, 77 never seen against 1 disc, .*"));
+}
+
+TEST_F(Splits, a_dataset_with_nothing_to_train_on_is_refused) {
+  const auto refused_with = [&](const char* json, bool keep_empty = true) {
+    std::ofstream(folder_ / "coco/annotations/instances_train2017.json") << json;
+    SplitOptions options = coco();
+    options.keep_empty = keep_empty;
+    const auto split = open_split(options);
+    EXPECT_FALSE(split.has_value());
+    return split ? std::string() : split.error().to_string();
+  };
+  EXPECT_THAT(
+      refused_with(R"({"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]})"),
+      HasSubstr("instances_train2017.json: no images (check"));
+  const char* image = R"({"images": [{"id": 1, "file_name": "1.jpg", "width": 64, "height": 64}],
+                          "annotations": [], "categories": [)";
+  EXPECT_THAT(refused_with((std::string(image) + "]}").c_str()), HasSubstr("no categories"));
+  EXPECT_THAT(refused_with((std::string(image) + R"({"id": 1, "name": "a"}]})").c_str(), false),
+              HasSubstr("no images with objects"));
 }
 
 TEST_F(Splits, the_first_images_of_records_can_be_had_alone) {

@@ -169,6 +169,10 @@ void TrainingRun::make_sampler() {
           .global_batch = static_cast<int>(config_.train.global_batch / config_.train.accumulation),
           .group_by_aspect = data.group_by_aspect},
       repeats);
+  if (const int64_t more = sampler_->padding_per_epoch(); more > 0) {
+    say(fmt::format("padding: each epoch has {} more, to fill up its last batches",
+                    format_count(more, "image")));
+  }
   if (!repeats.empty()) {
     const auto more = std::ranges::count_if(repeats, [](double factor) { return factor > 1; });
     say(fmt::format("repeat factors: {} of {} images come more than once, {:.1f} times at most",

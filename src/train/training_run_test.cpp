@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <set>
 
 #include "model/safetensors.h"
 #include "train/small_run.h"
@@ -58,7 +59,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values("train.optimizer=adamw train.ema_decay=0.9 train.schedule=cosine",
                     "train.optimizer=sgd train.schedule=multistep train.milestones=[0.5]",
                     "train.accumulation=2 model.norm=batch train.eval_every=2",
-                    "train.bf16=true train.clip_norm=1"));
+                    "train.bf16=true train.clip_norm=1",
+                    // Two epochs of three images, one of which fills up.
+                    "data.limit_images=3 data.lsj_size_px=64 data.copy_paste_probability=1 "
+                    "data.photometric_probability=1",
+                    "data.limit_images=3 data.repeat_factor_threshold=1"));
 
 TEST_P(GoingOn, a_run_that_was_stopped_after_every_step_ends_as_one_that_never_was) {
   make_data();
@@ -76,6 +81,67 @@ TEST_P(GoingOn, a_run_that_was_stopped_after_every_step_ends_as_one_that_never_w
   }
   finish(config("parts", sets));
   expect_same_results("whole", "parts");
+}
+
+TEST_F(TrainingRunTest, an_image_looks_different_each_epoch_and_each_time_it_is_repeated) {
+  make_data(8, 0);
+  // Objects, and so a loss of masks, in one image of eight only, which then comes sqrt(8) times an epoch.
+  edit_annotations([](json& all) {
+    json kept = json::array();
+    const json first = all["annotations"][0]["image_id"];
+    for (json& annotation : all["annotations"]) {
+      if (annotation["image_id"] == first && annotation["iscrowd"] == 0) kept.push_back(annotation);
+    }
+    all["annotations"] = kept;
+  });
+  for (const char* repeats : {"data.limit_images=1", "data.repeat_factor_threshold=1"}) {
+    finish(config(repeats,
+                  {"data.photometric_probability=1",
+                   "train.global_batch=1",
+                   "train.base_batch=1",
+                   "train.learning_rate=1e-12",
+                   "train.steps=10",
+                   repeats}));
+    std::vector<double> losses;
+    for (const auto& line : metrics(repeats)) {
+      if (line["loss_mask"] > 0.0) losses.push_back(line["loss_mask"]);
+    }
+    EXPECT_GE(losses.size(), 2U) << repeats;
+    EXPECT_EQ(std::set<double>(losses.begin(), losses.end()).size(), losses.size()) << repeats;
+  }
+}
+
+TEST_F(TrainingRunTest, images_that_fill_up_an_epoch_are_told) {
+  make_data(3, 0);
+  finish(config("filled"));
+  EXPECT_THAT(lines_,
+              Contains("padding: each epoch has 1 image more, to fill up its last batches"));
+  finish(config("even", {"data.limit_images=2"}));
+  EXPECT_THAT(lines_, testing::Not(Contains(HasSubstr("padding: "))));
+}
+
+TEST_F(TrainingRunTest, the_share_of_waiting_for_data_is_in_the_metrics) {
+  make_data(4, 0);
+  finish(config("run"));
+  std::istringstream lines(text("run/metrics.jsonl"));
+  double most = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const double share = json::parse(line)["data_wait_share"];
+    EXPECT_GE(share, 0);
+    EXPECT_LE(share, 1);
+    most = std::max(most, share);
+  }
+  EXPECT_GT(most, 0);  // the first step has nothing else to do
+}
+
+TEST_F(TrainingRunTest, an_output_that_is_none_is_refused_before_anything_is_trained) {
+  make_data(4, 0);
+  std::ofstream(path("run")) << "a file";
+  const auto refused = run(config("run"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(exit_code(refused.error()), 2);
+  EXPECT_THAT(refused.error().to_string(), HasSubstr(path("run") + " is not a directory"));
+  EXPECT_EQ(steps_seen_, 0);
 }
 
 TEST_F(TrainingRunTest, a_stop_inside_a_step_lets_the_step_finish) {
