@@ -15,6 +15,7 @@ from s3_world import Atoll, run  # isort: skip: storage_peers has put its folder
 
 HERE = Path(__file__).parent
 MIB = 1 << 20
+CONNECTIONS = 8
 
 
 def mounts(turns):
@@ -22,18 +23,25 @@ def mounts(turns):
 
 
 def sequential(world, options):
+    """On the server's own machine, where client and server share the processor, and as far away as a bucket is."""
     size = int(1000 * MB * options.scale)
     world.fill(BUCKET, "sequential", 1, size)
-    key = "sequential/000/000000.bin"
+    results = {}
+    for latency in (0, options.latency_ms):
+        world.proxy.set(latency_ms=latency)
+        results[f"latency_{latency:g}_ms"] = read_in_order(world, options, "sequential/000/000000.bin", size)
     world.proxy.set(latency_ms=0)
+    return {"mb": size / MB, "connections": CONNECTIONS, **results}
+
+
+def read_in_order(world, options, key, size):
     turns = Turns(world, options)
-    connections = 8
     for _ in range(options.rounds):
         with turns.turn("libcurl"):
-            turns.took(world.raw("get", BUCKET, key, 8 * MIB, connections, size)["seconds"])
+            turns.took(world.raw("get", BUCKET, key, 8 * MIB, CONNECTIONS, size)["seconds"])
         with turns.turn("libcurl_to_file"):
             file = world.fresh("file") / "file"
-            turns.took(world.raw("get", BUCKET, key, 8 * MIB, connections, size, file)["seconds"])
+            turns.took(world.raw("get", BUCKET, key, 8 * MIB, CONNECTIONS, size, file)["seconds"])
         for how in ("client", "library"):
             if turns.wants(how):
                 with turns.turn(how):
@@ -42,19 +50,15 @@ def sequential(world, options):
             with turns.turn(kind.name), kind(world, BUCKET) as mount:
                 answer = world.read("sequential", mount.path / key, MIB)
                 turns.took(answer["seconds"], answer["check"])
-    return {
-        "mb": size / MB,
-        "connections": connections,
-        **turns.result(
-            client_of_libcurl=("client", "libcurl"),
-            library_of_libcurl=("library", "libcurl"),
-            library_of_libcurl_to_file=("library", "libcurl_to_file"),
-            mount_of_libcurl=("atoll", "libcurl"),
-            mount_of_libcurl_to_file=("atoll", "libcurl_to_file"),
-            mount_of_rclone=("atoll", "rclone"),
-            mount_of_s3fs=("atoll", "s3fs"),
-        ),
-    }
+    return turns.result(
+        client_of_libcurl=("client", "libcurl"),
+        library_of_libcurl=("library", "libcurl"),
+        library_of_libcurl_to_file=("library", "libcurl_to_file"),
+        mount_of_libcurl=("atoll", "libcurl"),
+        mount_of_libcurl_to_file=("atoll", "libcurl_to_file"),
+        mount_of_rclone=("atoll", "rclone"),
+        mount_of_s3fs=("atoll", "s3fs"),
+    )
 
 
 def library(world, how, *words):
