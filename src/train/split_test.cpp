@@ -136,6 +136,7 @@ TEST_F(Splits, listed_categories_must_be_the_models) {
 TEST_F(Splits, a_dataset_with_nothing_to_train_on_is_refused) {
   const auto refused_with = [&](const char* json, bool keep_empty = true) {
     std::ofstream(folder_ / "coco/annotations/instances_train2017.json") << json;
+    std::ofstream(folder_ / "coco/train2017/000000000001.jpg");
     SplitOptions options = coco();
     options.keep_empty = keep_empty;
     const auto split = open_split(options);
@@ -144,8 +145,9 @@ TEST_F(Splits, a_dataset_with_nothing_to_train_on_is_refused) {
   };
   EXPECT_THAT(
       refused_with(R"({"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]})"),
-      HasSubstr("instances_train2017.json: no images (check"));
-  const char* image = R"({"images": [{"id": 1, "file_name": "1.jpg", "width": 64, "height": 64}],
+      HasSubstr("instances_train2017.json names no images"));
+  const char* image =
+      R"({"images": [{"id": 1, "file_name": "000000000001.jpg", "width": 64, "height": 64}],
                           "annotations": [], "categories": [)";
   EXPECT_THAT(refused_with((std::string(image) + "]}").c_str()), HasSubstr("no categories"));
   EXPECT_THAT(refused_with((std::string(image) + R"({"id": 1, "name": "a"}]})").c_str(), false),

@@ -44,6 +44,7 @@ atoll_server_test(bucket_store bucket_store_test)
 # The commands on a bucket, as a person runs them.
 if(TARGET atoll-engine)
   atoll_server_test(bucket_commands ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/commands_test.py $<TARGET_FILE:atoll>)
+  atoll_server_test(bucket_jobs ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/bucket_jobs_test.py $<TARGET_FILE:atoll>)
 endif()
 
 atoll_test_program(presigned_url_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/presigned_url_test.cpp LIBRARIES atoll_storage)
