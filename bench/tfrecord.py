@@ -1,13 +1,15 @@
 """`./run bench tfrecord`: TFRecords read from begin to end with every checksum checked, against `cat FILES > /dev/null`.
 
-The files (1 GB of records of a COCO picture's size) are in the page cache, both are one process on one core, and they
-take turns. `of_cat`: the share of cat's speed, the median of the pairs' ratios.
+Before anything is timed, reference/tfrecord_check.py has another program read what we write, and write what we read: a
+difference ends the bench. The files (1 GB of records of a COCO picture's size) are in the page cache, both are one process
+on one core, and they take turns. `of_cat`: the share of cat's speed, the median of the pairs' ratios.
 """
 
 import argparse
 import json
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,11 +23,23 @@ def seconds(command):
     return time.perf_counter() - begin
 
 
+def check(build):
+    """How many images and objects came through alike."""
+    script = HERE.parent / "reference/tfrecord_check.py"
+    command = [sys.executable, str(script), "--atoll", f"{build}/bin/atoll"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{script} ended with {done.returncode}: nothing is timed")
+    found = json.loads(done.stdout)
+    return {"images": found["images"], "objects": found["objects"]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default=str(HERE.parent / "build/release"))
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
+    checked = check(options.build)
     program = f"{options.build}/bench/tfrecord_bench"
     folder = Path(options.build).parent / "bench-data" / "tfrecord"
     last = folder / f"bench-{SHARDS - 1:05}-of-{SHARDS:05}.tfrecord"
@@ -50,6 +64,7 @@ def main():
                 "gb": round(size / 1e9, 2),
                 "records": SHARDS * RECORDS,
                 "rounds": options.rounds,
+                "checked": checked,
             }
         )
     )

@@ -70,7 +70,9 @@ Result<GroundTruth> read_ground_truth(const CocoEvalOptions& options) {
   const std::string& uri = options.ground_truth;
   const storage::Blob blob = ATOLL_TRY_CONTEXT(read(uri), "reading the ground truth");
   GroundTruth truth;
-  truth.dataset = ATOLL_TRY(dataset::CocoDataset::parse(blob.text(), uri));
+  const auto mode =
+      options.lenient ? dataset::CocoDataset::Mode::kLenient : dataset::CocoDataset::Mode::kStrict;
+  truth.dataset = ATOLL_TRY(dataset::CocoDataset::parse(blob.text(), uri, mode));
   if (options.lvis) truth.lvis = ATOLL_TRY(eval::parse_lvis(blob.text(), uri, truth.dataset));
   return truth;
 }
@@ -136,7 +138,16 @@ eval::LvisOptions lvis_options(const CocoEvalOptions& options) {
   return result;
 }
 
-void warn(const CocoEvalOptions& options, const eval::ResultsFile& results) {
+void warn(const CocoEvalOptions& options, const Inputs& inputs) {
+  const dataset::CocoDataset& truth = inputs.truth.dataset;
+  if (truth.issue_count() > 0) {
+    fmt::print(stderr,
+               "atoll: {}: {} bad records or polygons are left out, the first: {}\n",
+               options.ground_truth,
+               truth.issue_count(),
+               truth.issues().front());
+  }
+  const eval::ResultsFile& results = *inputs.results;
   for (const eval::BadResultCount& bad : results.bad()) {
     if (bad.count == 0) continue;
     fmt::print(stderr,
@@ -207,7 +218,7 @@ Result<int> run_coco_eval(const CocoEvalOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const Inputs inputs = ATOLL_TRY(read_inputs(options));
   const auto loaded = std::chrono::steady_clock::now();
-  warn(options, *inputs.results);
+  warn(options, inputs);
 
   const dataset::CocoDataset& truth = inputs.truth.dataset;
   const std::string json = ATOLL_TRY(evaluate(options, inputs));
@@ -248,8 +259,9 @@ void add_coco_eval(CLI::App& app, CommandContext& context) {
   command.add_flag("--no-categories", options->no_categories, "Ignore categories (useCats = 0)");
   command.add_flag("--lenient",
                    options->lenient,
-                   "Leave out and count results that cannot be scored, instead of stopping at the "
-                   "first: of unknown images or categories, damaged masks, negative sizes");
+                   "Leave out and count what cannot be scored, instead of stopping at the first: "
+                   "results of unknown images or categories, damaged masks, negative sizes, and "
+                   "bad records of the ground truth, such as polygons of two points");
   command.add_flag("--strict-pycocotools",
                    options->strict_pycocotools,
                    "As pycocotools where it is odd: ids of 0, and results that cannot match");

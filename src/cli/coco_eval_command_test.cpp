@@ -180,6 +180,28 @@ TEST_F(CocoEval, results_that_cannot_be_scored_stop_it_or_are_counted) {
   EXPECT_EQ(run("--gt gt.json --dt dt.json --lenient --strict-pycocotools").exit_code, 2);
 }
 
+TEST_F(CocoEval, bad_records_of_the_ground_truth_stop_it_or_are_counted) {
+  const Outcome whole = run("--gt gt.json --dt dt.json");
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  Json truth = Json::parse(golden_["truth"].get<std::string>());
+  Json record = truth["annotations"][0];
+  record["id"] = 987654;
+  record["segmentation"] = Json::parse("[[1, 1, 5, 5]]");
+  truth["annotations"].push_back(record);
+  write("gt.json", truth.dump());
+  const Outcome strict = run("--gt gt.json --dt dt.json");
+  EXPECT_EQ(strict.exit_code, 2);
+  EXPECT_THAT(strict.err, StartsWith("atoll: gt.json: annotation 987654: polygon 0 has 4 numbers"));
+
+  const Outcome lenient = run("--gt gt.json --dt dt.json --lenient");
+  ASSERT_EQ(lenient.exit_code, 0) << lenient.err;
+  // The polygon, and the record, which has no other.
+  EXPECT_THAT(lenient.err,
+              StartsWith("atoll: gt.json: 2 bad records or polygons are left out, the first: "
+                         "annotation 987654: polygon 0 has 4 numbers"));
+  EXPECT_EQ(lenient.out, whole.out);
+}
+
 TEST_F(CocoEval, bad_files_and_options_end_with_one_line_that_names_them) {
   const Outcome missing = run("--gt gt.json --dt nowhere.json");
   EXPECT_EQ(missing.exit_code, 2);

@@ -95,12 +95,12 @@ Result<void> coco_stats(const DataOptions& options, nlohmann::ordered_json& docu
     open.note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
     const auto parsed = ATOLL_TRY(dataset::open_annotations(*store, split.annotations, open));
     if (parsed.issue_count() > 0) {
-      fmt::print(
-          stderr,
-          "{}: {} bad records are left out, the first: {} (\"atoll data validate\" lists all)\n",
-          split.annotations,
-          parsed.issue_count(),
-          parsed.issues().front());
+      fmt::print(stderr,
+                 "{}: {} bad records or polygons are left out, the first: {} (\"atoll data "
+                 "validate\" lists all)\n",
+                 split.annotations,
+                 parsed.issue_count(),
+                 parsed.issues().front());
     }
     show_stats(split.annotations, parsed, options, document);
   }

@@ -168,6 +168,7 @@ Result<int> to_coco(const Options& options, const std::stop_token& stop) {
                                     .pattern = options.annotations,
                                     .threads = options.threads,
                                     .max_bad_records = options.max_bad_images,
+                                    .bad_limit_name = "--max-bad-images",
                                     .stop = stop};
   ATOLL_TRY(for_each_tfrecord_split(splits, [&](const TfrecordSplit& split) -> Result<void> {
     // Names that find_split() knows.

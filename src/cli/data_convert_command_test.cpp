@@ -119,5 +119,20 @@ TEST_F(DataConvert, a_missing_picture_is_named) {
   EXPECT_THAT(lenient.out, HasSubstr("5 images in 1 file, 1 left out"));
 }
 
+TEST_F(DataConvert, a_damaged_record_is_named_with_the_option_that_leaves_it_out) {
+  ASSERT_EQ(run("data convert --data shapes --out tfrecord:records").exit_code, 0);
+  const fs::path shard = folder_ / "records/train-00000-of-00001.tfrecord";
+  std::string bytes = contents(shard);
+  bytes[3000] ^= 1;
+  std::ofstream(shard, std::ios::binary) << bytes;
+  const Outcome strict = run("data convert --data tfrecord:records --out back");
+  EXPECT_EQ(strict.exit_code, 2);
+  EXPECT_THAT(strict.err,
+              AllOf(HasSubstr("the record at byte "), HasSubstr("or raise --max-bad-images")));
+  const Outcome lenient = run("data convert --data tfrecord:records --out back --max-bad-images 1");
+  EXPECT_EQ(lenient.exit_code, 0) << lenient.err;
+  EXPECT_THAT(lenient.out, HasSubstr("instances_train2017.json: 5 images"));
+}
+
 }  // namespace
 }  // namespace atl::cli

@@ -15,9 +15,10 @@ namespace atl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "Training, evaluation and the other commands use an index by themselves: the one beside the\n"
-    "JSON (FILE.json.atoll-index) as long as it belongs to the JSON, or, for a large JSON without\n"
-    "one, an index in ~/.cache/atoll (or $XDG_CACHE_HOME/atoll) that they make the first time.\n"
+    "The commands train, eval, data stats and data preview use an index by themselves: the one\n"
+    "beside the JSON (FILE.json.atoll-index) as long as it belongs to the JSON, or, for a large\n"
+    "JSON without one, an index in ~/.cache/atoll (or $XDG_CACHE_HOME/atoll) that they make the\n"
+    "first time. The others read the JSON.\n"
     "Without --annotations both splits are indexed. --out names a file, or a folder that serves "
     "as\n"
     "such a cache. An index that is whole and up to date is left as it is.\n"

@@ -11,8 +11,10 @@
 
 #include "base/bytes.h"
 #include "base/parallel.h"
+#include "cli/cache_folder.h"
 #include "cli/command.h"
 #include "cli/image_progress.h"
+#include "dataset/index.h"
 #include "dataset/layout.h"
 #include "dataset/loader.h"
 #include "dataset/picture.h"
@@ -30,7 +32,8 @@ constexpr const char* kFooter =
     "and\n"
     "names, and prints what was done to each. The options in brackets are keys of the "
     "configuration with\n"
-    "the same defaults; with the same seed, training sees these very pictures in that epoch.\n"
+    "the same defaults; with the same seed, training sees these very pictures in that epoch, but\n"
+    "not with repeat factors (data.repeat_factor_threshold), where the step takes its place.\n"
     "\n"
     "Examples:\n"
     "  What training sees by default:\n"
@@ -132,9 +135,12 @@ Result<OpenData> open_data(const PreviewOptions& options) {
       ATOLL_TRY(options.annotations.empty() ? dataset::find_split(*store, dataset::Split::kTrain)
                                             : dataset::locate_images(*store, options.annotations));
   if (!split.note.empty()) fmt::print(stderr, "{}\n", split.note);
-  const storage::Blob json = ATOLL_TRY(store->get(split.annotations));
-  auto parsed = ATOLL_TRY(dataset::CocoDataset::parse(json.text(), split.annotations));
-  return OpenData{std::move(store), std::move(parsed), split.image_prefix, split.annotations};
+  dataset::OpenAnnotationsOptions open;
+  open.cache_folder = cache_folder();
+  open.threads = options.threads;
+  open.note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
+  auto opened = ATOLL_TRY(dataset::open_annotations(*store, split.annotations, open));
+  return OpenData{std::move(store), std::move(opened), split.image_prefix, split.annotations};
 }
 
 // The images that come first in the epoch.

@@ -71,6 +71,15 @@ TEST_F(DataPreview, records_are_shown_as_json_is) {
   EXPECT_THAT(outcome.out, HasSubstr("6 images in 1 epoch, "));
 }
 
+TEST_F(DataPreview, an_index_beside_the_json_is_looked_at) {
+  const std::string name = "instances_train2017.json.atoll-index";
+  std::ofstream(folder_ / "shapes/annotations" / name) << "no index";
+  const Outcome outcome = run("data preview --data shapes --out pictures");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(name));
+  EXPECT_THAT(outcome.out, HasSubstr("6 images in 1 epoch, "));
+}
+
 TEST_F(DataPreview, an_unreadable_picture_is_named_and_left_out) {
   std::ofstream(folder_ / "shapes/train2017/000000000003.jpg") << "no picture";
   fs::remove_all(folder_ / "pictures");

@@ -79,6 +79,12 @@ void add_eval(CLI::App& app, CommandContext& context) {
   command.add_option("--limit-images", options->limit_images, "Only the first N images; 0: all")
       ->type_name("N")
       ->check(whole_number());
+  command
+      .add_option("--max-bad-images",
+                  options->max_bad_images,
+                  "Unreadable images to leave out; one more is an error [10, or as the run]")
+      ->type_name("N")
+      ->check(whole_number());
   command.footer(
       "Prints COCO's table for boxes and masks, and AP for each class. What --run finds is also "
       "added to eval.jsonl\n"

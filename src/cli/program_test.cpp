@@ -256,6 +256,7 @@ TEST(CommandLine, eval_follows_a_run_on_the_run_s_own_data) {
   EXPECT_TRUE(engine.evaluated->follow);
   EXPECT_EQ(engine.evaluated->look_every, std::chrono::seconds(3));
   EXPECT_EQ(engine.evaluated->data, "");
+  EXPECT_FALSE(engine.evaluated->max_bad_images);  // the run's own
 }
 
 TEST(CommandLine, eval_and_predict_hand_their_options_on) {
@@ -270,6 +271,8 @@ TEST(CommandLine, eval_and_predict_hand_their_options_on) {
                       "3",
                       "--limit-images",
                       "10",
+                      "--max-bad-images",
+                      "0",
                       "--out",
                       "o",
                       "--device",
@@ -284,6 +287,7 @@ TEST(CommandLine, eval_and_predict_hand_their_options_on) {
   EXPECT_EQ(engine.evaluated->device, "cuda");
   EXPECT_EQ(engine.evaluated->batch, 3);
   EXPECT_EQ(engine.evaluated->limit_images, 10);
+  EXPECT_EQ(engine.evaluated->max_bad_images, 0);
   EXPECT_EQ(engine.evaluated->threads, 2);
   EXPECT_EQ(run_with(engine,
                      {"predict",

@@ -21,6 +21,7 @@ Result<dataset::TfrecordDataset> open(const TfrecordSplitOptions& options, datas
   open_options.only_named = true;
   open_options.threads = options.threads > 0 ? options.threads : available_cpus();
   open_options.max_bad_records = options.max_bad_records;
+  open_options.bad_limit_name = options.bad_limit_name;
   open_options.stop = options.stop;
   open_options.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
     const std::chrono::duration<double> spent = ProgressBar::Clock::now() - begin;

@@ -16,6 +16,7 @@ struct TfrecordSplitOptions {
   std::string pattern;  // one set of files, whatever their names say; "" = the URI's
   int threads = 0;      // 0: one for each processor
   int64_t max_bad_records = 0;
+  std::string bad_limit_name;  // the option that sets it, for the error's hint
   std::stop_token stop;
 };
 

@@ -234,7 +234,7 @@ Error Loader::Impl::too_many_bad_images() const {
       ErrorCode::kInvalidInput,
       fmt::format(
           "{} unreadable images, {} allowed:{}", bad_images.size(), options.max_bad_images, list),
-      "repair them, or raise data.max_bad_images",
+      fmt::format("repair them, or raise {}", options.bad_limit_name),
       {}};
 }
 

@@ -42,6 +42,7 @@ struct LoaderOptions {
   PixelType pixel_type = PixelType::kFloat32;
   PixelMemory pixel_memory = ordinary_pixel_memory;  // where batches live; for a GPU, pinned
   int64_t max_bad_images = 0;  // different unreadable images tolerated; one more is an error
+  std::string bad_limit_name = "data.max_bad_images";  // what that is set by, for the error's hint
   // Of every batch only the rank's share is loaded (share_of_batch, dataset/sampler.h), padded as the whole
   // batch is: what a model sees in an image depends on its padding, and all ranks' steps take as long as the
   // longest. A share may be empty.

@@ -91,6 +91,7 @@ TEST_F(LoaderFailures, one_bad_image_too_many_is_an_error_that_lists_them_all) {
   finish();
   LoaderOptions options = options_at_own_size();
   options.max_bad_images = 1;
+  options.bad_limit_name = "--max-bad-images";
   Loader loader = this->loader(options, {{0, 1}, {2, 3}, {0, 3}});
   ASSERT_TRUE(loader.next());
   for (int again = 0; again < 2; ++again) {
@@ -100,6 +101,7 @@ TEST_F(LoaderFailures, one_bad_image_too_many_is_an_error_that_lists_them_all) {
     EXPECT_THAT(failed.error().message, HasSubstr("2 unreadable images, 1 allowed"));
     EXPECT_THAT(failed.error().message, HasSubstr("train/1.png: empty file"));
     EXPECT_THAT(failed.error().message, HasSubstr("train/2.png: neither JPEG nor PNG"));
+    EXPECT_EQ(failed.error().hint, "repair them, or raise --max-bad-images");
     // The program prints the first line of a message.
     EXPECT_EQ(failed.error().message.find('\n'), std::string::npos);
   }

@@ -155,7 +155,7 @@ class Opener {
                     format_count(static_cast<uint64_t>(result_.bad_record_count), "bad record"),
                     options_.max_bad_records,
                     listed(result_.bad_records, "; ")),
-        "copy the files again, or raise data.max_bad_images");
+        fmt::format("copy the files again, or raise {}", options_.bad_limit_name));
   }
 
   void choose_ids() {

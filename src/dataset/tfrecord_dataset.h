@@ -32,6 +32,7 @@ struct TfrecordOptions {
   bool only_named = false;  // not the other split beside the files that the URI names
   int threads = 1;
   int64_t max_bad_records = 0;  // damaged or unusable ones tolerated; one more is an error
+  std::string bad_limit_name = "data.max_bad_images";  // what that is set by, for the error's hint
   // Of the files, in bytes; from one thread at a time.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
   std::stop_token stop;  // kCancelled

@@ -79,6 +79,7 @@ std::vector<std::string> evaluation(const Settings& settings,
   if (settings.evaluation_images > 0) {
     add(arguments, "--limit-images", fmt::format("{}", settings.evaluation_images));
   }
+  add(arguments, "--max-bad-images", value_of(settings.sets, "data.max_bad_images"));
   return arguments;
 }
 

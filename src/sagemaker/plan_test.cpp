@@ -77,7 +77,11 @@ TEST_F(Plans, what_a_person_sets_goes_over_what_was_found) {
 TEST_F(Plans, an_evaluation_is_another_command) {
   settings_.mode = Mode::kEvaluate;
   settings_.weights = "s3://bucket/m.safetensors";
-  settings_.sets = {"device=cpu", "threads=2", "data.val_annotations=v.json", "train.steps=4"};
+  settings_.sets = {"device=cpu",
+                    "threads=2",
+                    "data.val_annotations=v.json",
+                    "data.max_bad_images=3",
+                    "train.steps=4"};
   settings_.evaluation_batch = 8;
   settings_.evaluation_images = 100;
   const Plan made = plan();
@@ -98,7 +102,9 @@ TEST_F(Plans, an_evaluation_is_another_command) {
                           "--batch",
                           "8",
                           "--limit-images",
-                          "100"));
+                          "100",
+                          "--max-bad-images",
+                          "3"));
   EXPECT_EQ(made.run, "");
 }
 

@@ -36,6 +36,7 @@ dataset::LoaderOptions loader_options(const model::ModelConfig& model,
   options.threads = settings.threads > 0 ? settings.threads : available_cpus();
   options.batches_ahead = settings.batches_ahead;
   options.max_bad_images = settings.max_bad_images;
+  options.bad_limit_name = settings.bad_limit_name;
   return options;
 }
 
@@ -168,6 +169,7 @@ std::vector<std::string> lines_of(const std::vector<dataset::BadImage>& images) 
 struct BadImages {
   std::vector<std::string> lines;
   int64_t allowed = 0;
+  std::string bad_limit_name;
 
   Result<void> add(const std::vector<std::string>& more) {
     lines.insert(lines.end(), more.begin(), more.end());
@@ -176,7 +178,7 @@ struct BadImages {
         ErrorCode::kInvalidInput,
         fmt::format(
             "{} unreadable images, {} allowed: {}", lines.size(), allowed, fmt::join(lines, "; ")),
-        "repair them, or raise data.max_bad_images");
+        fmt::format("repair them, or raise {}", bad_limit_name));
   }
 };
 
@@ -279,7 +281,7 @@ Result<EvaluationResult> evaluate(model::MaskRcnn& model,
       0,
       tracer);
   Scoring scoring(split, settings, predictions);
-  BadImages bad{.allowed = settings.max_bad_images};
+  BadImages bad{.allowed = settings.max_bad_images, .bad_limit_name = settings.bad_limit_name};
   ProgressReport report(console, "evaluate", static_cast<int64_t>(split.images.size()));
   int64_t done = 0;
   const auto batch_count = static_cast<int64_t>(batches.size());
@@ -372,12 +374,15 @@ Result<std::string> evaluate_file(const EvaluateOptions& options,
   configure_torch(options.threads);
   std::unique_ptr<storage::ObjectStore> out;
   if (!options.out.empty()) out = ATOLL_TRY(storage::open_store(options.out, true));
+  const int64_t max_bad_images =
+      options.max_bad_images.value_or(EvaluationSettings{}.max_bad_images);
   auto split = ATOLL_TRY(open_split({.path = options.data,
                                      .split = dataset::Split::kVal,
                                      .annotations = options.annotations,
                                      .images = options.images,
                                      .limit_images = options.limit_images,
-                                     .max_bad_records = EvaluationSettings{}.max_bad_images,
+                                     .bad_limit_name = kMaxBadImagesOption,
+                                     .max_bad_records = max_bad_images,
                                      .threads = options.threads,
                                      .console = console,
                                      .stop = stop}));
@@ -386,8 +391,10 @@ Result<std::string> evaluate_file(const EvaluateOptions& options,
   const auto location = ATOLL_TRY(storage::open_location(options.weights));
   auto loaded = ATOLL_TRY(model::load_model(*location.store, location.key, device));
   ATOLL_TRY(check_categories(loaded.categories, split, options.weights));
-  EvaluationSettings settings{.threads = options.threads, .batch = options.batch};
-  settings.max_bad_images -= split.bad_records;
+  const EvaluationSettings settings{.threads = options.threads,
+                                    .batch = options.batch,
+                                    .max_bad_images = max_bad_images - split.bad_records,
+                                    .bad_limit_name = kMaxBadImagesOption};
   std::optional<PredictionsFile> predictions;
   if (out) predictions = ATOLL_TRY(PredictionsFile::create());
   const auto result = ATOLL_TRY(evaluate(*loaded.model,

@@ -23,7 +23,8 @@ struct EvaluationSettings {
   int threads = 0;    // of loading and matching; 0: all available
   int64_t batch = 1;  // images at a time
   int batches_ahead = 4;
-  int64_t max_bad_images = 10;  // of all ranks together
+  int64_t max_bad_images = 10;                         // of all ranks together
+  std::string bad_limit_name = "data.max_bad_images";  // what that is set by, for the error's hint
   // The ranks that share the images, each evaluating whole batches, so that what a model sees does not
   // depend on how many there are; null: one process. All must call evaluate() together.
   parallel::Group* group = nullptr;
@@ -72,6 +73,9 @@ double main_ap(const eval::Evaluation& evaluation);
 Result<void> write_evaluation(storage::ObjectStore& store,
                               const eval::Evaluation& evaluation,
                               PredictionsFile predictions);
+
+// How the command line sets EvaluateOptions::max_bad_images.
+inline constexpr const char* kMaxBadImagesOption = "--max-bad-images";
 
 // run_evaluation() of a run's checkpoints.
 Result<std::string> evaluate_run(const EvaluateOptions& options,

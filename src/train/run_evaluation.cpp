@@ -143,8 +143,10 @@ class RunEvaluation {
       weights[name] = tensor;
     }
     ATOLL_TRY_CONTEXT(model.load_state(weights), manifest_key(state.step));
-    EvaluationSettings settings{.threads = options_.threads, .batch = options_.batch};
-    settings.max_bad_images = config_.data.max_bad_images - split_->bad_records;
+    const EvaluationSettings settings{.threads = options_.threads,
+                                      .batch = options_.batch,
+                                      .max_bad_images = max_bad_images() - split_->bad_records,
+                                      .bad_limit_name = kMaxBadImagesOption};
     const bool files = !options_.out.empty();
     std::optional<PredictionsFile> predictions;
     if (files) predictions = ATOLL_TRY(PredictionsFile::create());
@@ -185,6 +187,9 @@ class RunEvaluation {
     return store_->flush();
   }
 
+  int64_t max_bad_images() const {
+    return options_.max_bad_images.value_or(config_.data.max_bad_images);
+  }
   // A part of the data says nothing of the run's own evaluations.
   bool partial() const { return options_.limit_images > 0; }
   bool is_done(int64_t step) const {
@@ -203,7 +208,8 @@ class RunEvaluation {
                     .annotations = own ? data.val_annotations : options_.annotations,
                     .images = own ? data.val_images : options_.images,
                     .limit_images = own ? data.validation_limit() : options_.limit_images,
-                    .max_bad_records = data.max_bad_images,
+                    .bad_limit_name = kMaxBadImagesOption,
+                    .max_bad_records = max_bad_images(),
                     .threads = options_.threads,
                     .console = console_,
                     .stop = stop_}),

@@ -134,6 +134,7 @@ Result<void> read_records(const SplitOptions& options, Split& split) {
   records.pattern = options.annotations;
   records.threads = options.threads > 0 ? options.threads : available_cpus();
   records.max_bad_records = options.max_bad_records;
+  records.bad_limit_name = options.bad_limit_name;
   records.stop = options.stop;
   records.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;

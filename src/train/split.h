@@ -37,10 +37,11 @@ struct Split {
 struct SplitOptions {
   std::string path;
   dataset::Split split = dataset::Split::kTrain;
-  std::string annotations;      // "" = found
-  std::string images;           // "" = found
-  int64_t limit_images = 0;     // 0: all; else the dataset is cut to its first ones
-  bool keep_empty = true;       // images without objects take part
+  std::string annotations;   // "" = found
+  std::string images;        // "" = found
+  int64_t limit_images = 0;  // 0: all; else the dataset is cut to its first ones
+  bool keep_empty = true;    // images without objects take part
+  std::string bad_limit_name = "data.max_bad_images";  // what sets the next, for the error's hint
   int64_t max_bad_records = 0;  // of TFRecords, which take a pass over all of them:
   int threads = 0;              // 0: all available
   Console console;              // says how far it is and what it leaves out

@@ -71,6 +71,7 @@ struct EvaluateOptions {
   int threads = 0;
   int64_t batch = 1;
   int64_t limit_images = 0;
+  std::optional<int64_t> max_bad_images;  // more is an error; not given: a run's own, else 10
 };
 // The printed tables come through console.line; returns eval.json's text. A run's evaluations stand in its
 // eval.jsonl, where those of before are found again: no checkpoint is evaluated twice. Nothing else of a run is
