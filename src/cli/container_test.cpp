@@ -188,10 +188,12 @@ TEST_F(Container, runs_the_command_of_the_lab) {
   EXPECT_THAT(config, AllOf(HasSubstr("bf16 = true"), HasSubstr("seed = 987")));
   EXPECT_FALSE(text("model/model.safetensors").empty());
 
-  // Its mode eval, on what came of it.
-  write_host("algo-1", R"("mode": "eval", "device": "cpu", "threads": "1", "eval_batch_size": "2",
+  // Its mode eval, on what came of it: by the first host alone, which waits for nobody.
+  write_host("algo-1",
+             R"("mode": "eval", "device": "cpu", "threads": "1", "eval_batch_size": "2",
       "checkpoint": "/opt/ml/model/model.safetensors",
-      "validation_file_pattern": "/opt/ml/input/data/train/val-*.tfrecord")");
+      "validation_file_pattern": "/opt/ml/input/data/train/val-*.tfrecord")",
+             R"("algo-1", "algo-2")");
   fs::remove_all(root() / "output");
   const auto evaluated = start();
   EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
