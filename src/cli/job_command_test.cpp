@@ -1,4 +1,4 @@
-// atoll job, run as a person runs it; SageMaker itself is tests/s3_server/training_job_test.cpp's.
+// atoll job, run as a person runs it; SageMaker itself is tests/s3_server/job_commands_test.cpp's.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
