@@ -92,6 +92,29 @@ Result<parallel::GroupOptions> find_group(const job::PlaceSources& machine) {
   return options;
 }
 
+// `command` is done by one process: each of several would do all of it and write the same files.
+Result<void> refuse_several(std::string_view command, std::string_view what_to_do) {
+  const auto place = job::find_place({}, job::this_machine());
+  if (!place) {
+    // It needs no other process. What is left of a launcher in a shell or a notebook is told and no more.
+    Error error = place.error();
+    error.hint.clear();
+    fmt::print(stderr, "atoll: {}; {} runs as one process\n", error.to_string(), command);
+    return {};
+  }
+  // Who is to start the ranks of its host is one process there.
+  const int processes = place->local_rank ? place->size : place->nodes;
+  if (processes == 1) return {};
+  return fail(
+      ErrorCode::kInvalidInput,
+      fmt::format(
+          "{} is for one process, and this is one of {}, by {}", command, processes, place->source),
+      fmt::format("{}; where it is one and has another job's variables: atoll launch --nodes 1 "
+                  "-n 1 -- {} …",
+                  what_to_do,
+                  command));
+}
+
 // What a job says goes to the bar.
 train::Console console_of(ProgressBar& bar) {
   train::Console console = bar.console();
@@ -143,6 +166,8 @@ class LinkedEngine : public Engine {
   }
 
   Result<int> evaluate(const train::EvaluateOptions& options, CommandContext& context) override {
+    ATOLL_TRY(
+        refuse_several("eval", "run it as one process: train evaluates over all ranks by itself"));
     const auto stop = context.stop();
     const ModelFile model = ATOLL_TRY(ModelFile::open(options.weights));
     train::EvaluateOptions unpacked = options;
@@ -154,6 +179,7 @@ class LinkedEngine : public Engine {
   }
 
   Result<int> predict(const train::PredictOptions& options, CommandContext& context) override {
+    ATOLL_TRY(refuse_several("predict", "run it as one process"));
     const auto stop = context.stop();
     const ModelFile model = ATOLL_TRY(ModelFile::open(options.weights));
     train::PredictOptions unpacked = options;

@@ -2,14 +2,14 @@
 // `run` has a file of its own.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 #include <memory>
 
 #include "cli/command.h"
 #include "cli/job_options.h"
 #include "sagemaker/local_jobs.h"
+#include "sagemaker/local_logs.h"
 #include "sagemaker/metric_definitions.h"
 #include "sagemaker/training_jobs.h"
 #include "storage/storage.h"
@@ -33,6 +33,7 @@ constexpr const char* kFooter =
     "  atoll job logs coco-r50 --follow";
 
 constexpr const char* kGoesOn = "no longer watching; the job goes on";
+constexpr std::chrono::milliseconds kLookEvery{200};  // at a job of this machine
 
 void print_transition(const sagemaker::Transition& transition) {
   fmt::print(stderr, "-- {}\n", sagemaker::transition_line(transition));
@@ -92,8 +93,7 @@ Result<sagemaker::JobRecord> wait_for_local(const NamedJobOptions& options,
     const auto& transitions = job->record.transitions;
     for (; shown < transitions.size(); ++shown) print_transition(transitions[shown]);
     if (job->record.has_ended()) return job->record;
-    constexpr std::chrono::milliseconds kEvery{200};
-    if (!sagemaker::wait_or_stop(kEvery, nullptr, stop)) {
+    if (!sagemaker::wait_or_stop(kLookEvery, nullptr, stop)) {
       return fail(ErrorCode::kCancelled, fmt::format("{} goes on", options.name));
     }
   }
@@ -132,43 +132,24 @@ struct LogsCommand {
   bool follow = false;
 };
 
-// Of a host after the other: a file has no times to merge by.
-Result<int> print_local_logs(const NamedJobOptions& options, const sagemaker::LocalJob& job) {
-  for (int host = 1; host <= job.hosts; ++host) {
-    const auto file = options.root() / "logs" / fmt::format("algo-{}.log", host);
-    std::ifstream log(file, std::ios::binary);
-    if (!log) continue;
-    for (std::string line; std::getline(log, line);) {
-      if (job.hosts > 1) fmt::print("[algo-{}] ", host);
-      fmt::print("{}\n", line);
-    }
-  }
-  return 0;
-}
-
 Result<int> run_logs(const LogsCommand& command, CommandContext& context) {
-  if (const auto local = ATOLL_TRY(find_local_job(command.job))) {
-    if (command.follow && !local->record.has_ended()) {
-      return fail(ErrorCode::kUnsupported,
-                  "a job of this machine shows its lines where it runs",
-                  fmt::format("tail -f {}/logs/*.log", command.job.root().string()));
-    }
-    return print_local_logs(command.job, *local);
+  const bool follow = command.follow;
+  const auto print = [follow](const sagemaker::LogLine& line) {
+    if (!line.host.empty()) fmt::print("[{}] ", line.host);
+    fmt::print("{}\n", line.text);
+    if (follow) std::fflush(stdout);
+  };
+  sagemaker::Following following;
+  following.follow = follow;
+  if (ATOLL_TRY(find_local_job(command.job))) {
+    following.every = kLookEvery;
+    const auto stop = follow ? context.stop("") : std::stop_token();
+    ATOLL_TRY(sagemaker::read_local_logs(command.job.root(), following, print, stop));
+    return 0;
   }
   const auto stop = context.stop("");
   const auto client = ATOLL_TRY(open_aws());
-  sagemaker::Following following;
-  following.follow = command.follow;
-  ATOLL_TRY(sagemaker::read_logs(
-      *client,
-      command.job.name,
-      following,
-      [](const sagemaker::LogLine& line) {
-        if (!line.host.empty()) fmt::print("[{}] ", line.host);
-        fmt::print("{}\n", line.text);
-        std::fflush(stdout);
-      },
-      stop));
+  ATOLL_TRY(sagemaker::read_logs(*client, command.job.name, following, print, stop));
   return 0;
 }
 

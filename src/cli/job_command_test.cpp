@@ -1,4 +1,4 @@
-// atoll job, run as a person runs it; SageMaker itself is tests/s3_server/training_job_test.cpp's.
+// atoll job, run as a person runs it; SageMaker itself is tests/s3_server/job_commands_test.cpp's.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -44,6 +44,7 @@ TEST_F(JobCommand, runs_a_job_and_tells_what_became_of_it) {
   EXPECT_EQ(status.exit_code, 0);
   EXPECT_THAT(status.out, HasSubstr("shapes  Completed\n"));
   EXPECT_EQ(run("job logs shapes").out, "at work\n");
+  EXPECT_EQ(run("job logs shapes --follow").out, "at work\n");
   EXPECT_THAT(run("job stop shapes").err, HasSubstr("does not run any more"));
   const Outcome uploaded = run("job upload shapes --to elsewhere");
   EXPECT_EQ(uploaded.exit_code, 0) << uploaded.err;

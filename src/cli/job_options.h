@@ -30,7 +30,7 @@ Result<void> report_problems(const sagemaker::Problems& problems, const sagemake
 
 struct NamedJobOptions {
   std::string name;
-  std::string jobs = "runs/jobs";
+  std::string jobs = sagemaker::kJobsFolder;
   bool sagemaker = false;  // also where a job of this machine has the name
 
   std::filesystem::path root() const { return std::filesystem::path(jobs) / name; }

@@ -42,7 +42,7 @@ constexpr const char* kFooter =
 
 struct RunCommand {
   JobFileOptions file;
-  std::string jobs = "runs/jobs";
+  std::string jobs = sagemaker::kJobsFolder;
   std::optional<int64_t> hosts;
   std::string interrupt_after;
   std::string grace = "120s";

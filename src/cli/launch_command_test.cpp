@@ -148,6 +148,43 @@ TEST_F(LaunchCommand, two_ranks_train_one_model) {
   EXPECT_THAT(alone.err, HasSubstr("put \"launch --\" before train"));
 }
 
+// Refused before anything is read: that the model is not there is told only to who may go on.
+TEST_F(LaunchCommand, evaluating_and_predicting_are_for_one_process) {
+  if (!std::filesystem::exists(ATOLL_BINARY_DIR "/bin/atoll-engine")) {
+    GTEST_SKIP() << "this build has no engine";
+  }
+  const std::string evaluate = "eval --weights none.tar.gz --data none --out out";
+  const std::string predict = "predict --weights none.tar.gz --out out none.jpg";
+  const auto as_task = [&](const std::string& variables, const std::string& arguments) {
+    return run_program("env -i PATH=\"$PATH\" " + variables + " " ATOLL_BINARY_DIR "/bin/atoll",
+                       arguments,
+                       folder_);
+  };
+  const auto launched = launch("-n 2 -- " + evaluate);
+  EXPECT_EQ(launched.exit_code, 2);
+  EXPECT_THAT(launched.err,
+              AllOf(HasSubstr("eval is for one process, and this is one of 2, by atoll launch"),
+                    HasSubstr("(run it as one process: train evaluates over all ranks")));
+  const std::string other_job = "RANK=1 WORLD_SIZE=2 MASTER_ADDR=a";
+  const auto ranked = as_task(other_job, predict);
+  EXPECT_EQ(ranked.exit_code, 2);
+  EXPECT_THAT(ranked.err, HasSubstr("predict is for one process, and this is one of 2, by RANK"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+
+  const auto goes_on = AllOf(HasSubstr("reading the model"), Not(HasSubstr("is for one process")));
+  EXPECT_THAT(launch("--nodes 1 -n 1 -- " + evaluate, other_job).err, goes_on);
+  EXPECT_THAT(
+      as_task("SLURM_JOB_ID=476 SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_NTASKS=1", evaluate).err,
+      goes_on);
+  // The shell of an allocation, and a container whose one process could start two ranks.
+  const auto shell = as_task("SLURM_JOB_ID=476 SLURM_NTASKS=4 SLURM_JOB_NUM_NODES=2", evaluate);
+  EXPECT_THAT(shell.err, AllOf(goes_on, Not(HasSubstr("srun"))));
+  EXPECT_THAT(as_task("PET_NNODES=1 PET_NPROC_PER_NODE=2", evaluate).err, goes_on);
+  const auto half = as_task("RANK=0", evaluate);
+  EXPECT_THAT(half.err,
+              AllOf(goes_on, HasSubstr("WORLD_SIZE is not set; eval runs as one process")));
+}
+
 TEST_F(LaunchCommand, one_rank_draws_the_bar_for_all) {
   const auto outcome = launch("-n 2 --exec -- sh -c '" ATOLL_BINARY_DIR
                               "/bin/atoll synth --out $RANK --images 3 --size 32'");

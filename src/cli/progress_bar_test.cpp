@@ -3,8 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <regex>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "sagemaker/metric_definitions.h"
 
 namespace atl::cli {
 namespace {
@@ -15,6 +20,7 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
 using ::testing::StartsWith;
 
 train::Progress at(int64_t done, int64_t total = 400, const char* phase = "train") {
@@ -52,6 +58,31 @@ TEST(ProgressText, of_a_log_has_the_learning_rate_too) {
   progress.seconds_left = 400'000;
   bar.update(progress);
   EXPECT_THAT(screen.written.back(), EndsWith(", learning rate 0.00125\n"));
+}
+
+// A run that never waited for data says nothing about it, so that a run alone would not show it.
+TEST(ProgressText, of_a_log_has_what_every_metric_of_training_looks_for) {
+  train::Progress progress = at(160'000, 1'800'000);
+  progress.seconds_left = 400'000;
+  progress.learning_rate = 0.000025;
+  Screen screen;
+  ProgressBar bar(screen.output(false));
+  bar.update(progress);
+  const std::string line = screen.written.back();
+  std::map<std::string, std::string> found;
+  for (const auto& definition : sagemaker::metric_definitions()) {
+    const std::string name = definition.name;
+    std::smatch match;
+    const bool is_there = std::regex_search(line, match, std::regex(definition.regex));
+    if (is_there) found[name] = match[1];
+    EXPECT_EQ(is_there, name.starts_with("train:")) << name << "\n" << line;
+  }
+  EXPECT_THAT(found,
+              ElementsAre(Pair("train:data_wait_percent", "3"),
+                          Pair("train:images_per_second", "41.5"),
+                          Pair("train:learning_rate", "2.5e-05"),
+                          Pair("train:loss", "1.235"),
+                          Pair("train:step", "160000")));
 }
 
 TEST(ProgressText, is_never_wider_than_asked_and_keeps_the_most_important) {

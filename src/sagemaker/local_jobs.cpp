@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "base/shell_word.h"
 #include "storage/cache/process_identity.h"
 #include "storage/local_store.h"
 
@@ -30,6 +31,14 @@ std::optional<storage::ProcessIdentity> runner_of(const LocalJob& job) {
 }
 
 }  // namespace
+
+std::string job_command(std::string_view verb, const stdfs::path& root) {
+  const stdfs::path job = stdfs::absolute(root).lexically_normal();
+  const stdfs::path jobs = job.parent_path();
+  const std::string command = fmt::format("atoll job {} {}", verb, job.filename().string());
+  if (jobs == stdfs::absolute(kJobsFolder).lexically_normal()) return command;
+  return fmt::format("{} --jobs {}", command, shell_word(jobs.string()));
+}
 
 Result<void> write_local_job(const stdfs::path& root, const LocalJob& job) {
   Json json = to_json(job.record);
@@ -103,11 +112,11 @@ Result<std::string> upload_archives(const stdfs::path& root,
     auto put = store ? (*store)->put(key, parts) : tl::unexpected(store.error());
     if (!put) {
       Error error = std::move(put).error();
-      error.hint = fmt::format("{}{}it stays in {}: try again with \"atoll job upload {}\"",
+      error.hint = fmt::format("{}{}it stays in {}: try again with \"{}\"",
                                error.hint,
                                error.hint.empty() ? "" : "; ",
                                (folder / name).string(),
-                               job.record.name);
+                               job_command("upload", root));
       return tl::unexpected(std::move(error).with_context(fmt::format("uploading {}", name)));
     }
     if (is_model) {

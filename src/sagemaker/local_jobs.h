@@ -6,12 +6,18 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "sagemaker/life_cycle.h"
 #include "storage/storage.h"
 
 namespace atl::sagemaker {
+
+// Where jobs of this machine are, each in a folder of its name, unless --jobs says where else.
+constexpr const char* kJobsFolder = "runs/jobs";
+// "atoll job VERB NAME" of the job in ROOT for a person to type, with --jobs where its folder is not the usual one.
+std::string job_command(std::string_view verb, const std::filesystem::path& root);
 
 struct LocalJob {
   JobRecord record;

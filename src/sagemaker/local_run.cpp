@@ -100,7 +100,7 @@ class LocalRun {
     if (!claim || (before && !before->record.has_ended())) {
       return fail(ErrorCode::kConflict,
                   fmt::format("a job runs in {} already", sandbox_.root.string()),
-                  fmt::format("\"atoll job stop {}\" stops it", options_.job.name));
+                  fmt::format("\"{}\" stops it", job_command("stop", sandbox_.root)));
     }
     claim_ = std::move(*claim);
     if (before && !options_.replace) {

@@ -250,7 +250,8 @@ TEST_F(LocalRunTest, keeps_the_model_where_the_bucket_refuses_it) {
   EXPECT_THAT(job.failure_reason,
               AllOf(HasSubstr("uploading model.tar.gz"),
                     HasSubstr("403 AccessDenied"),
-                    HasSubstr("atoll job upload job")));
+                    HasSubstr("\"atoll job upload job --jobs " +
+                              (folder_.path() / "jobs").string() + "\"")));
   // Which then does it.
   refuses = false;
   const auto there = read_local_job(options_.root);
@@ -295,7 +296,18 @@ TEST_F(LocalRunTest, does_not_take_the_place_of_one_that_runs) {
   };
   EXPECT_EQ(run().status, "Completed");
   ASSERT_TRUE(second.has_value());
-  EXPECT_THAT(second->error().to_string(), HasSubstr("a job runs in"));
+  EXPECT_THAT(second->error().to_string(),
+              AllOf(HasSubstr("a job runs in"),
+                    HasSubstr("\"atoll job stop job --jobs " + (folder_.path() / "jobs").string() +
+                              "\" stops it")));
+}
+
+TEST(JobCommand, names_the_folder_of_jobs_where_it_is_not_the_usual_one) {
+  EXPECT_EQ(job_command("stop", "runs/jobs/first"), "atoll job stop first");
+  EXPECT_EQ(job_command("stop", stdfs::absolute("runs/jobs/first")), "atoll job stop first");
+  EXPECT_EQ(job_command("upload", "/my jobs/./first"), "atoll job upload first --jobs '/my jobs'");
+  EXPECT_EQ(job_command("upload", "elsewhere/first"),
+            "atoll job upload first --jobs " + stdfs::absolute("elsewhere").string());
 }
 
 TEST_F(LocalRunTest, fails_before_training_where_the_data_is_not_there) {

@@ -103,11 +103,13 @@ Result<JobRecord> wait_for_job(aws::AwsClient& client,
     }
     if (job.has_ended()) return job;
     if (!wait_or_stop(waiting.every, waiting.pause, stop)) {
-      return fail(ErrorCode::kCancelled,
-                  fmt::format("no longer waiting for {}; it goes on", name),
-                  fmt::format("\"atoll job status {0} --wait\" waits again, \"atoll job stop {0}\" "
-                              "stops it",
-                              name));
+      return fail(
+          ErrorCode::kCancelled,
+          fmt::format("no longer waiting for {}; it goes on", name),
+          // A job of this machine may have the name, too: it was tried out there.
+          fmt::format("\"atoll job status {0} --sagemaker --wait\" waits again, \"atoll job "
+                      "stop {0} --sagemaker\" stops it",
+                      name));
     }
   }
 }

@@ -52,7 +52,7 @@ struct LogLine {
 
 struct Following {
   bool follow = false;  // until the job has ended and has nothing more to say
-  std::chrono::seconds every{5};
+  std::chrono::milliseconds every{5'000};
   std::function<void(std::chrono::milliseconds)> pause;  // as in Waiting
 };
 // All lines of all hosts, in the order of their times as far as they have come. kNotFound: nothing has been logged yet.

@@ -153,7 +153,8 @@ TEST(WaitForJob, leaves_the_job_alone_when_it_is_told_to_stop) {
   waiting.pause = [&](std::chrono::milliseconds) { stop.request_stop(); };
   const auto job = wait_for_job(*client, "a", waiting, stop.get_token());
   EXPECT_EQ(job.error().code, ErrorCode::kCancelled);
-  EXPECT_THAT(job.error().to_string(), HasSubstr("it goes on"));
+  EXPECT_THAT(job.error().to_string(),
+              testing::AllOf(HasSubstr("it goes on"), HasSubstr(" --sagemaker --wait\"")));
   EXPECT_THAT(aws.operations(), ElementsAre("DescribeTrainingJob"));
 }
 

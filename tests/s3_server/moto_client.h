@@ -38,10 +38,10 @@ class MotoTest : public ::testing::Test {
     return client ? *client : nullptr;
   }
 
+  std::string endpoint_url_;
   std::shared_ptr<AwsClient> client_;
 
  private:
-  std::string endpoint_url_;
   class Keys : public storage::CredentialsProvider {
    public:
     Result<std::shared_ptr<const storage::Credentials>> get() override {

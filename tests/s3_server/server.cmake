@@ -59,6 +59,14 @@ atoll_moto_test(sqs sqs_test)
 atoll_test_program(training_job_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/training_job_test.cpp LIBRARIES atoll_sagemaker)
 atoll_moto_test(training_job training_job_test)
 
+# The same by the program's commands.
+if(TARGET atoll)
+  atoll_test_program(job_commands_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/job_commands_test.cpp LIBRARIES atoll_sagemaker)
+  target_compile_definitions(job_commands_test PRIVATE ATOLL_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_dependencies(job_commands_test atoll)
+  atoll_moto_test(job_commands job_commands_test)
+endif()
+
 atoll_test_program(doctor_bucket_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/doctor_bucket_test.cpp LIBRARIES atoll_doctor)
 atoll_server_test(doctor_bucket doctor_bucket_test)
 
