@@ -13,6 +13,8 @@
 namespace atl {
 namespace {
 
+constexpr std::string_view kOwner{"GNU\0", 4};  // of the note
+
 // The notes of a segment, one after the other: header, name and description, each at a multiple of the segment's
 // alignment (System V ABI, "Note Section").
 std::string build_id_among(std::span<const uint8_t> notes, size_t alignment) {
@@ -25,7 +27,7 @@ std::string build_id_among(std::span<const uint8_t> notes, size_t alignment) {
     if (end > notes.size()) break;
     const std::string_view name(reinterpret_cast<const char*>(notes.data()) + sizeof header,
                                 header.n_namesz);
-    if (header.n_type == NT_GNU_BUILD_ID && name == std::string_view("GNU", 4)) {
+    if (header.n_type == NT_GNU_BUILD_ID && name == kOwner) {
       std::string digits;
       for (const uint8_t byte : notes.subspan(begin, end - begin)) {
         digits += fmt::format("{:02x}", byte);
@@ -42,6 +44,7 @@ int find_build_id(dl_phdr_info* program, size_t, void* found) {
   for (const auto& segment : std::span(program->dlpi_phdr, program->dlpi_phnum)) {
     auto& id = *static_cast<std::string*>(found);
     if (segment.p_type != PT_NOTE || !id.empty()) continue;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the loader gives addresses as numbers
     const auto* begin = reinterpret_cast<const uint8_t*>(program->dlpi_addr + segment.p_vaddr);
     id = build_id_among({begin, segment.p_memsz}, segment.p_align == 8 ? 8 : 4);
   }

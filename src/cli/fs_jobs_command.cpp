@@ -185,7 +185,9 @@ void add_fs_export(CLI::App& fs, CommandContext& context) {
 void add_fs_preload(CLI::App& fs, CommandContext& context) {
   CLI::App* job = fs.add_subcommand("preload", "Fetch file contents into the cache ahead of use");
   const auto command = add_job(job, kPreloadFooter);
-  job->add_option("--glob", command->glob, "Only these, below TARGET: 'train2017/*.jpg'")
+  job->add_option("--glob",
+                  command->glob,
+                  "Only files of such a name, or path below TARGET: 'train2017/*.jpg'")
       ->type_name("GLOB");
   context.on_run(job, [command, &context] { return run_preload(*command, context); });
 }

@@ -167,6 +167,7 @@ ordered_json json_of(const fs::Mount& mount, const std::optional<fs::DaemonInfo>
   object["failed_exports"] = info->counts.failed_exports;
   object["conflicts"] = info->counts.conflicts;
   object["waiting_exports"] = info->counts.waiting_exports;
+  object["hidden_keys"] = info->counts.hidden_keys;
   return object;
 }
 
@@ -177,13 +178,16 @@ void print_mount(const fs::Mount& mount, const std::optional<fs::DaemonInfo>& in
     return;
   }
   const fs::LayerCounts& counts = info->counts;
-  fmt::print("process {}, {} exported ({}), {} waiting, {}, {}; log: {}\n",
+  fmt::print("process {}, {} exported ({}), {} waiting, {}, {}{}; log: {}\n",
              info->pid,
              format_count(counts.exported_files, "file"),
              format_bytes(counts.exported_bytes),
              counts.waiting_exports,
              format_count(counts.failed_exports, "failed attempt"),
              format_count(counts.conflicts, "conflict"),
+             counts.hidden_keys == 0 ? std::string()
+                                     : fmt::format(", {} of the bucket not shown",
+                                                   format_count(counts.hidden_keys, "key")),
              shown_name(info->log_file));
 }
 
@@ -214,7 +218,9 @@ void add_fs_status(CLI::App& fs, CommandContext& context) {
   status->add_option("--path", command->path, "Below the root of an s3:// target")
       ->type_name("PATH");
   status->add_flag("--total", command->total, "The totals only");
-  status->add_flag("--json", command->json, "Print JSON, one object a line, instead of text");
+  status->add_flag("--json",
+                   command->json,
+                   "Print JSON instead of text: mounts as an array, files as an object a line");
   command->options = FsOptions::add_opening(status);
   status->footer(kFooter);
   context.on_run(status, [command, &context] {

@@ -211,7 +211,8 @@ json info_object(const DaemonInfo& info) {
           {"removed_objects", counts.removed_objects},
           {"failed_exports", counts.failed_exports},
           {"conflicts", counts.conflicts},
-          {"waiting_exports", counts.waiting_exports}};
+          {"waiting_exports", counts.waiting_exports},
+          {"hidden_keys", counts.hidden_keys}};
 }
 
 Result<DaemonInfo> parse_info(const json& object) {
@@ -227,6 +228,7 @@ Result<DaemonInfo> parse_info(const json& object) {
   ATOLL_TRY(fields.count("failed_exports", info.counts.failed_exports));
   ATOLL_TRY(fields.count("conflicts", info.counts.conflicts));
   ATOLL_TRY(fields.count("waiting_exports", info.counts.waiting_exports));
+  ATOLL_TRY(fields.count("hidden_keys", info.counts.hidden_keys));
   return info;
 }
 

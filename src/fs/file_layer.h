@@ -129,6 +129,7 @@ struct LayerCounts {
   uint64_t failed_exports = 0;  // attempts; they are tried again
   uint64_t conflicts = 0;
   uint64_t waiting_exports = 0;
+  uint64_t hidden_keys = 0;  // of the bucket, which no path can show
 };
 
 struct FileState {

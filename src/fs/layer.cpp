@@ -71,6 +71,7 @@ FsResult<void> Layer::start(std::shared_ptr<const Content::Shared> shared,
                  [this] { exporter_->note_removals(); },
                  [this](InodeNumber inode) { return exporter_->was_tried(inode); },
                  [this](const Change& change) { tell(change); }});
+  tree_->names().set_policy(options_.imports);
   tree_->names().on_change([this](std::string_view key) { hear(key); });
   exporter_->start();
   siblings_ = std::make_unique<SiblingReads>(*tree_);
@@ -315,6 +316,10 @@ FsResult<struct statvfs> Layer::statistics() {
   return statistics;
 }
 
-LayerCounts Layer::counts() const { return exporter_->counts(); }
+LayerCounts Layer::counts() const {
+  LayerCounts counts = exporter_->counts();
+  counts.hidden_keys = tree_->names().hidden_keys();
+  return counts;
+}
 
 }  // namespace atl::fs

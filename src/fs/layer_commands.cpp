@@ -158,6 +158,22 @@ class Preload {
   std::optional<Error> failure_;
 };
 
+// What follows `path` in `where`, which is it or lies below it.
+std::string below(std::string_view path, std::string_view where) {
+  while (path.starts_with('/')) path.remove_prefix(1);
+  while (path.ends_with('/')) path.remove_suffix(1);
+  where.remove_prefix(std::min(path.size(), where.size()));
+  if (where.starts_with('/')) where.remove_prefix(1);
+  return std::string(where);
+}
+
+// A pattern without '/' is for names, as in a shell; one with it for paths, whose '/' no * stands for.
+bool fits(const std::string& pattern, const std::string& path, const std::string& name) {
+  if (pattern.empty()) return true;
+  const bool whole = pattern.find('/') != std::string::npos;
+  return ::fnmatch(pattern.c_str(), (whole ? path : name).c_str(), FNM_PATHNAME) == 0;
+}
+
 }  // namespace
 
 Result<Progress> Layer::preload(std::string_view path,
@@ -173,11 +189,7 @@ Result<Progress> Layer::preload(std::string_view path,
                              [&](const std::string& where, const Entry& entry) -> FsResult<bool> {
                                if (stop.stop_requested()) return fail_fs(EINTR);
                                if (entry.row.kind != Kind::kFile) return true;
-                               // A pattern without '/' is for names, as in a shell; one with it for whole paths.
-                               const bool whole = pattern.find('/') != std::string::npos;
-                               const char* text = whole ? where.c_str() : entry.row.name.c_str();
-                               if (!pattern.empty() && ::fnmatch(pattern.c_str(), text, 0) != 0)
-                                 return true;
+                               if (!fits(pattern, below(path, where), entry.row.name)) return true;
                                ++progress.files_in_all;
                                progress.bytes_in_all += entry.row.size_bytes;
                                const Base& base = entry.row.base;
@@ -284,7 +296,7 @@ Result<Progress> Layer::export_now(std::string_view path,
 
 Result<storage::ImportCounts> Layer::import_now(std::string_view path, std::stop_token stop) {
   while (path.starts_with('/')) path.remove_prefix(1);
-  return tree_->names().import(path, options_.imports, std::move(stop), nullptr);
+  return tree_->names().import(path, {}, std::move(stop), nullptr);
 }
 
 }  // namespace atl::fs

@@ -264,6 +264,45 @@ TEST_F(LayerExportTest, preload_fetches_what_a_pattern_names) {
   EXPECT_EQ(remote_->counts().bytes_read, fetched);
 }
 
+TEST_F(LayerExportTest, a_pattern_with_a_slash_is_for_paths_below_what_is_preloaded) {
+  for (const char* key : {"p/q/1.jpg", "p/q/r/2.jpg", "q/3.jpg", "p/4.jpg"}) {
+    remote_->put(key, std::string(1'000, 'x'));
+  }
+  machine_.start();
+  const auto files = [&](std::string_view path, std::string_view pattern) {
+    const auto loaded = machine_.layer().preload(path, pattern, {}, nullptr);
+    EXPECT_TRUE(loaded) << loaded.error().to_string();
+    return loaded ? loaded->files : 0;
+  };
+  EXPECT_EQ(files("p", "q/*.jpg"), 1U);
+  EXPECT_EQ(files("/p/", "q/*.jpg"), 1U);
+  EXPECT_EQ(files("p", "q/*/*.jpg"), 1U);
+  EXPECT_EQ(files("", "q/*.jpg"), 1U);
+  EXPECT_EQ(files("", "p/q/*.jpg"), 1U);
+  EXPECT_EQ(files("", "*.jpg"), 4U);
+}
+
+TEST_F(LayerExportTest, what_the_policy_leaves_out_shows_when_an_import_is_asked_for) {
+  machine_.options.imports = {
+      .new_objects = false, .changed_objects = false, .deleted_objects = false};
+  remote_->put("gone", "1");
+  machine_.start();
+  ASSERT_TRUE(machine_.look("a"));
+  const auto before = machine_.list("");
+  remote_->put("a", "another and longer");
+  remote_->put("new", "1");
+  remote_->erase("gone");
+  machine_.age();
+  EXPECT_EQ(machine_.list(""), before);
+  EXPECT_NE(machine_.look("a")->size_bytes, 18U);
+  EXPECT_EQ(error_of(machine_.look("new")), ENOENT);
+  EXPECT_TRUE(machine_.look("gone"));
+  ASSERT_TRUE(machine_.layer().import_now("", {}));
+  EXPECT_EQ(machine_.read("a"), "another and longer");
+  EXPECT_TRUE(machine_.look("new"));
+  EXPECT_EQ(error_of(machine_.look("gone")), ENOENT);
+}
+
 TEST_F(LayerExportTest, an_import_tells_what_has_changed) {
   machine_.start();
   const InodeNumber inode = machine_.look("a")->inode;

@@ -141,6 +141,7 @@ TEST_F(LayerReadTest, hostile_keys_do_not_show) {
   EXPECT_EQ(error_of(machine_.layer().lookup(kRoot, "..")), ENOENT);
   EXPECT_EQ(error_of(machine_.layer().lookup(kRoot, "ok/../up")), ENOENT);
   EXPECT_EQ(machine_.read("line\nbreak"), "y");
+  EXPECT_EQ(machine_.layer().counts().hidden_keys, 6U);
 }
 
 TEST_F(LayerReadTest, a_listing_goes_on_where_it_stopped_and_counts_its_lookups) {

@@ -35,7 +35,7 @@ std::optional<storage::ProcessIdentity> runner_of(const LocalJob& job) {
 std::string job_command(std::string_view verb, const stdfs::path& root) {
   const stdfs::path job = stdfs::absolute(root).lexically_normal();
   const stdfs::path jobs = job.parent_path();
-  const std::string command = fmt::format("atoll job {} {}", verb, job.filename().string());
+  std::string command = fmt::format("atoll job {} {}", verb, job.filename().string());
   if (jobs == stdfs::absolute(kJobsFolder).lexically_normal()) return command;
   return fmt::format("{} --jobs {}", command, shell_word(jobs.string()));
 }

@@ -2,6 +2,7 @@
 Usage: commands_test.py ATOLL [unittest's options]"""
 
 import json
+import unittest
 
 import on_a_bucket
 import tls_front

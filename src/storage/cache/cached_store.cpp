@@ -174,7 +174,7 @@ class CachedStore : public ObjectStore {
     if (!planned_.exchange(true)) {
       const auto listed = names_->imported_at();
       if (!listed || std::chrono::system_clock::now() - *listed > listing_age_) {
-        names_->import_in_background({}, std::chrono::seconds(0));
+        names_->import_in_background();
       }
     }
     prefetcher_.want(keys);

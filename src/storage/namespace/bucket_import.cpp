@@ -122,20 +122,13 @@ Result<ImportCounts> BucketNames::import_now(
   return counts;
 }
 
-void BucketNames::import_in_background(ImportPolicy policy, std::chrono::seconds interval) {
+void BucketNames::import_in_background() {
   background_ = {};  // the one before stops, and is waited for
-  {
-    const std::lock_guard lock(mutex_);
-    policy_ = policy;
-  }
-  background_ = std::jthread([this, policy, interval](const std::stop_token& stop) {
-    do {
-      const auto imported = import({}, policy, stop, {});
-      if (!imported && imported.error().code != ErrorCode::kCancelled) {
-        options_.log(fmt::format("{}; what is known of it stays", imported.error().to_string()));
-      }
-      if (interval.count() == 0) return;
-    } while (rest(interval, stop));
+  background_ = std::jthread([this](const std::stop_token& stop) {
+    const auto imported = import({}, policy(), stop, {});
+    if (!imported && imported.error().code != ErrorCode::kCancelled) {
+      options_.log(fmt::format("{}; what is known of it stays", imported.error().to_string()));
+    }
   });
 }
 

@@ -46,6 +46,11 @@ int64_t BucketNames::since_ns() const {
   return now_ns() - std::chrono::nanoseconds(options_.max_age).count();
 }
 
+void BucketNames::set_policy(ImportPolicy policy) {
+  const std::lock_guard lock(mutex_);
+  policy_ = policy;
+}
+
 ImportPolicy BucketNames::policy() const {
   const std::lock_guard lock(mutex_);
   return policy_;

@@ -2,7 +2,7 @@
 //
 // Every answer is of the form: in one snapshot of the database, is this part of the key order known,
 // and recently enough, and what is there? If it is not known, one LIST makes it so, and the question
-// is asked again. The policy of on-demand listings is that of import_in_background().
+// is asked again.
 #pragma once
 
 #include <atomic>
@@ -40,7 +40,8 @@ class BucketNames : public Namespace {
                               ImportPolicy policy,
                               std::stop_token stop,
                               const std::function<void(const ImportCounts&)>& progress) override;
-  void import_in_background(ImportPolicy policy, std::chrono::seconds interval) override;
+  void set_policy(ImportPolicy policy) override;
+  void import_in_background() override;
   std::optional<std::chrono::system_clock::time_point> imported_at() const override;
   Result<void> record(const ObjectInfo& info, const Metadata* metadata) override;
   Result<void> forget(std::string_view key) override;

@@ -55,7 +55,8 @@ class FakeNamespace : public Namespace {
     } while (!next.empty());
     return ImportCounts{};
   }
-  void import_in_background(ImportPolicy, std::chrono::seconds) override {
+  void set_policy(ImportPolicy) override {}
+  void import_in_background() override {
     const std::lock_guard lock(mutex_);
     ++imports_;
   }

@@ -100,8 +100,10 @@ class Namespace {
                                       ImportPolicy policy,
                                       std::stop_token stop,
                                       const std::function<void(const ImportCounts&)>& progress) = 0;
-  // The same in a thread of its own, once now and then every `interval` (0: once).
-  virtual void import_in_background(ImportPolicy policy, std::chrono::seconds interval) = 0;
+  // Which differences a listing on demand and an import in the background take over; at first all.
+  virtual void set_policy(ImportPolicy policy) = 0;
+  // An import of everything in a thread of its own.
+  virtual void import_in_background() = 0;
   // Whether a whole import has ended since the database was made; when.
   virtual std::optional<std::chrono::system_clock::time_point> imported_at() const = 0;
 
