@@ -80,6 +80,11 @@ Result<void> serve(const MountCommand& command,
   const auto line = [&](std::string_view text) { log.line(text); };
   const auto layer = ATOLL_TRY_CONTEXT(open_layer(bucket, state, settings, line),
                                        fmt::format("opening the state of {}", command.uri));
+  std::unique_ptr<storage::SqsEvents> events;
+  if (!settings.events_queue.empty()) {
+    events =
+        ATOLL_TRY(storage::hear_events(command.uri, bucket.names, settings.events_queue, line));
+  }
   fs::MountSessionOptions session;
   session.server.mount_point = command.directory;
   session.server.source = command.uri;

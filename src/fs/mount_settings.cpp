@@ -108,6 +108,7 @@ std::string* text_of(MountSettings& settings, std::string_view key) {
   if (key == "endpoint_url") return &settings.endpoint_url;
   if (key == "region") return &settings.region;
   if (key == "profile") return &settings.profile;
+  if (key == "events") return &settings.events_queue;
   if (key == "log") return &settings.log_file;
   return nullptr;
 }
@@ -184,6 +185,7 @@ const std::vector<MountOption>& mount_options() {
       {"fsync", "WHERE", "What fsync(2) waits for: local, s3"},
       {"import", "WHAT", "Take over of the bucket's changes: new+changed+deleted, none"},
       {"import_interval", "S", "Seconds between imports (60); 0: only at the start"},
+      {"events", "QUEUE_URL", "SQS queue that S3 tells of changes: they show at once"},
       {"max_age", "S", "Seconds for which a name is believed without asking (60)"},
       {"state", "DIR", "Directory of the journal and of changed files"},
       {"log", "FILE", "Log of the daemon (atoll.log in the state directory)"},

@@ -26,6 +26,7 @@ struct MountSettings {
   bool fsync_to_bucket = false;
   storage::ImportPolicy imports;
   std::chrono::seconds import_interval{60};
+  std::string events_queue;  // URL of the SQS queue that hears of the bucket's changes; "": none
   std::chrono::seconds max_age{60};
   std::string state_directory;  // "": the default for this user and bucket
   // Of the bucket; "": as the environment has it.

@@ -44,10 +44,11 @@ TEST(MountSettings, policies_are_named) {
 TEST(MountSettings, sizes_times_and_places_are_taken) {
   const auto settings = settings_of(
       "cache_dir=/c,no_sign_request,cache_size=5G,state=/"
-      "s,import_interval=0,max_age=5,endpoint_url=http://h:1,log=/l");
+      "s,import_interval=0,max_age=5,endpoint_url=http://h:1,log=/l,events=https://sqs.x/1/q");
   ASSERT_TRUE(settings.has_value()) << settings.error().to_string();
   EXPECT_EQ(settings->cache_bytes, uint64_t{5} << 30);
   EXPECT_EQ(settings->state_directory, "/s");
+  EXPECT_EQ(settings->events_queue, "https://sqs.x/1/q");
   EXPECT_EQ(settings->import_interval.count(), 0);
   EXPECT_EQ(settings->max_age.count(), 5);
   EXPECT_EQ(settings->endpoint_url, "http://h:1");

@@ -66,16 +66,20 @@ std::string host_name() {
   return name.data();
 }
 
+Result<std::shared_ptr<HttpEngine>> shared_engine(Shared& all, const AwsConfig& config) {
+  return share(all.engine, [&] { return HttpEngine::make({.ca_bundle = config.ca_bundle}); });
+}
+
+bool is_anonymous() { return environment_variable("ATOLL_NO_SIGN_REQUEST") == "1"; }
+
 Result<std::shared_ptr<Remote>> make_remote(std::string_view uri,
                                             Shared& all,
                                             std::chrono::milliseconds patience = {}) {
-  const EnvironmentVariable variable = environment_variable;
-  const AwsConfig config = ATOLL_TRY(read_aws_config(variable));
-  auto engine = ATOLL_TRY(
-      share(all.engine, [&] { return HttpEngine::make({.ca_bundle = config.ca_bundle}); }));
+  const AwsConfig config = ATOLL_TRY(read_aws_config(environment_variable));
+  auto engine = ATOLL_TRY(shared_engine(all, config));
   S3RemoteOptions options;
-  options.variable = variable;
-  options.anonymous = variable("ATOLL_NO_SIGN_REQUEST") == "1";
+  options.variable = environment_variable;
+  options.anonymous = is_anonymous();
   options.patience = patience;
   return open_s3_remote(uri, std::move(options), std::move(engine));
 }
@@ -120,6 +124,38 @@ Result<Bucket> open_bucket(std::string_view uri) {
                            {.directory = names, .max_age = bucket.settings.listing_age});
   }));
   return bucket;
+}
+
+Result<std::unique_ptr<SqsEvents>> hear_events(std::string_view uri,
+                                               std::shared_ptr<Namespace> names,
+                                               std::string queue_url,
+                                               std::function<void(std::string_view line)> log) {
+  const S3Location location = ATOLL_TRY(parse_s3_uri(uri));
+  const AwsConfig config = ATOLL_TRY(read_aws_config(environment_variable));
+  std::shared_ptr<HttpEngine> engine;
+  {
+    Shared& all = shared();
+    const std::lock_guard lock(all.mutex);
+    forget_before_fork(all);
+    engine = ATOLL_TRY(shared_engine(all, config));
+  }
+  CredentialsContext context;
+  context.variable = environment_variable;
+  context.http = [engine](const HttpRequest& request) { return engine->perform(request); };
+  context.now = [] { return std::chrono::system_clock::now(); };
+  context.region = config.region;
+  context.anonymous = is_anonymous();
+  SqsOptions options;
+  options.queue_url = std::move(queue_url);
+  options.region = config.region;
+  options.bucket = location.bucket;
+  options.prefix = location.prefix;
+  options.log = std::move(log);
+  auto http = context.http;
+  auto events = ATOLL_TRY(SqsEvents::open(
+      std::move(names), std::move(http), find_credentials(std::move(context)), std::move(options)));
+  events->start();
+  return events;
 }
 
 Result<std::unique_ptr<ObjectStore>> open_s3_store(std::string_view uri) {

@@ -3,13 +3,16 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "storage/cache/block_cache.h"
 #include "storage/environment.h"
 #include "storage/namespace/namespace.h"
+#include "storage/namespace/sqs_events.h"
 #include "storage/remote.h"
 #include "storage/storage.h"
 
@@ -27,6 +30,12 @@ struct Bucket {
 // connections, the listing of the same URI, the cache. Errors: kInvalidInput for a URI or settings that are
 // none; those of BlockCache::open and Namespace::open.
 Result<Bucket> open_bucket(std::string_view uri);
+// What S3 tells an SQS queue of this URI's objects comes into `names` as soon as it is told, while the result lives
+// (storage/namespace/sqs_events.h). kInvalidInput: no queue's URL.
+Result<std::unique_ptr<SqsEvents>> hear_events(std::string_view uri,
+                                               std::shared_ptr<Namespace> names,
+                                               std::string queue_url,
+                                               std::function<void(std::string_view line)> log);
 // The client alone, for what is to be neither listed nor cached.
 Result<std::shared_ptr<Remote>> open_remote(std::string_view uri);
 // One of the caller's own, none of whose requests takes longer than `patience`.

@@ -4,76 +4,15 @@ release, import, export, ls, cat. Usage: mount_test.py ATOLL [unittest's options
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import unittest
 
-import s3_client
-
-SKIPPED = 77
-ATOLL = pathlib.Path(sys.argv[1]).resolve()
-SERVER = s3_client.server()
+import mounting
+from mounting import ATOLL
 
 
-class Mounting(unittest.TestCase):
-    number = 0
-
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atoll-mount-test-"))
-        self.point = self.folder / "mnt"
-        self.point.mkdir()
-        Mounting.number += 1
-        self.bucket = s3_client.Bucket(SERVER, f"mount-test-{os.getpid()}-{Mounting.number}")
-        self.bucket.make()
-        self.uri = f"s3://{self.bucket.name}"
-        self.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ACCESS_KEY_ID": SERVER["access_key_id"], "AWS_SECRET_ACCESS_KEY": SERVER["secret_access_key"],
-            "AWS_REGION": SERVER["region"], "AWS_ENDPOINT_URL": SERVER["endpoint_url"],
-            "XDG_STATE_HOME": str(self.folder / "state"), "ATOLL_CACHE_DIR": str(self.folder / "cache"),
-        }
-
-    def tearDown(self):
-        for _ in range(3):
-            subprocess.run(["umount", "-l", self.point], capture_output=True)
-        for pid in self.daemons():
-            os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def daemons(self):
-        """The processes that have this test's folder as their HOME."""
-        found = []
-        for process in pathlib.Path("/proc").iterdir():
-            try:
-                if process.name.isdigit() and f"HOME={self.folder}\0".encode() in (process / "environ").read_bytes():
-                    found.append(int(process.name))
-            except OSError:
-                pass
-        return found
-
-    def atoll(self, *arguments, code=0, text=True):
-        result = subprocess.run([ATOLL, "fs", *map(str, arguments)], env=self.environment, capture_output=True,
-                                text=text, timeout=120, cwd=self.folder)
-        self.assertEqual(result.returncode, code, (arguments, result.stdout, result.stderr))
-        return result
-
-    def mount(self, *options):
-        return self.atoll("mount", self.uri, self.point, *options)
-
-    def pid(self):
-        (mount,) = json.loads(self.atoll("status", "--json").stdout)[-1:]
-        self.assertEqual(mount["mount_point"], str(self.point))
-        return mount["pid"]
-
-    def wait_for_end(self, pid):
-        descriptor = os.pidfd_open(pid)
-        import select
-        select.select([descriptor], [], [], 60)
-        os.close(descriptor)
-
+class Mount(mounting.Mounting):
     def test_a_bucket_is_read_and_written_and_unmounting_waits_for_the_export(self):
         self.bucket.put("a/b.txt", b"from the bucket")
         self.mount()
@@ -239,10 +178,4 @@ class Mounting(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if SERVER is None:
-        print("skipped: there is no S3 server (see tests/s3_server)")
-        sys.exit(SKIPPED)
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        print("skipped: FUSE cannot be used here, /dev/fuse is missing or not ours")
-        sys.exit(SKIPPED)
-    unittest.main(argv=sys.argv[:1] + sys.argv[2:])
+    mounting.main()

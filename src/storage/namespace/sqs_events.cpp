@@ -67,9 +67,13 @@ Result<std::unique_ptr<SqsEvents>> SqsEvents::open(std::shared_ptr<Namespace> na
   const std::string_view kept = events->options_.queue_url;
   events->scheme_ = kept.substr(0, scheme);
   events->host_ = kept.substr(scheme + 3, slash - scheme - 3);
-  if (events->options_.region.empty()) events->options_.region = region_of(events->host_);
+  if (auto region = region_of(events->host_); !region.empty()) {
+    events->options_.region = std::move(region);
+  }
   if (events->options_.region.empty()) {
-    return fail(ErrorCode::kInvalidInput, fmt::format("{}: which region is it in?", kept));
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{} names no region", kept),
+                "give --region, or set AWS_REGION");
   }
   return events;
 }

@@ -28,7 +28,7 @@ namespace atl::storage {
 
 struct SqsOptions {
   std::string queue_url;  // https://sqs.eu-west-1.amazonaws.com/123456789012/queue
-  std::string region;     // "": as the queue's URL says
+  std::string region;     // where the queue's URL does not say it
   std::string bucket;     // events of others are passed over
   std::string prefix;     // of the namespace's keys in the bucket: "" or "coco/"
   // How long a request waits for a message. The destructor may wait as long.
