@@ -1,6 +1,9 @@
 // Objects that were changed in the bucket and here: who wins, by policy, and that nobody is silent.
 #include <gmock/gmock.h>
 
+#include <map>
+#include <vector>
+
 #include "fs/layer_fixture.h"
 
 namespace atl::fs {
@@ -130,6 +133,104 @@ TEST_F(LayerConflictTest, a_renaming_is_taken_back_where_the_bucket_wins) {
   settle_with_conflicts(1);
   EXPECT_EQ(machine_.read("a"), "theirs");
   EXPECT_EQ(error_of(machine_.look("z")), ENOENT);
+}
+
+// The table of docs/file-system.md, whole.
+enum class Here { kContent, kAttributes, kRenamed, kRemoved };
+enum class There { kReplaced, kRemoved };
+struct Outcome {
+  Here here;
+  There there;
+  ConflictPolicy policy;
+  std::map<std::string, std::string> contents;  // afterwards, on both sides
+  bool has_permissions = false;                 // those that were given here
+  bool was_written_here = false;                // before, so that all of its bytes are here
+};
+
+class ConflictTable : public LayerConflictTest, public testing::WithParamInterface<Outcome> {
+ protected:
+  int change_here(Here what) {
+    switch (what) {
+      case Here::kContent:
+        return machine_.write("a", "mine");
+      case Here::kAttributes:
+        return machine_.set_attributes("a", {.permissions = 0600});
+      case Here::kRenamed:
+        return machine_.rename("a", "z");
+      case Here::kRemoved:
+        return machine_.unlink("a");
+    }
+    return EINVAL;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ConflictTable, testing::ValuesIn([] {
+      constexpr auto kRemote = ConflictPolicy::kRemoteWins;
+      constexpr auto kLocal = ConflictPolicy::kLocalWins;
+      constexpr auto kBoth = ConflictPolicy::kKeepBoth;
+      return std::vector<Outcome>{
+          {Here::kContent, There::kReplaced, kRemote, {{"a", "theirs"}}},
+          {Here::kContent, There::kReplaced, kLocal, {{"a", "mine"}}},
+          {Here::kContent, There::kReplaced, kBoth, {{"a", "theirs"}, {"a.conflict-", "mine"}}},
+          {Here::kContent, There::kRemoved, kRemote, {}},
+          {Here::kContent, There::kRemoved, kLocal, {{"a", "mine"}}},
+          {Here::kContent, There::kRemoved, kBoth, {{"a", "mine"}}},
+          {Here::kAttributes, There::kReplaced, kRemote, {{"a", "theirs"}}},
+          {Here::kAttributes, There::kReplaced, kLocal, {{"a", "theirs"}}, true},
+          {Here::kAttributes, There::kReplaced, kBoth, {{"a", "theirs"}}, true},
+          {Here::kAttributes, There::kRemoved, kRemote, {}},
+          {Here::kAttributes, There::kRemoved, kLocal, {}},
+          {Here::kAttributes, There::kRemoved, kLocal, {{"a", "written"}}, true, true},
+          {Here::kAttributes, There::kRemoved, kBoth, {}},
+          {Here::kAttributes, There::kRemoved, kBoth, {{"a", "written"}}, true, true},
+          {Here::kRenamed, There::kReplaced, kRemote, {{"a", "theirs"}}},
+          {Here::kRenamed, There::kReplaced, kLocal, {{"z", "theirs"}}},
+          {Here::kRenamed, There::kReplaced, kBoth, {{"z", "theirs"}}},
+          {Here::kRenamed, There::kRemoved, kRemote, {}},
+          {Here::kRenamed, There::kRemoved, kLocal, {}},
+          {Here::kRenamed, There::kRemoved, kLocal, {{"z", "written"}}, false, true},
+          {Here::kRenamed, There::kRemoved, kBoth, {}},
+          {Here::kRenamed, There::kRemoved, kBoth, {{"z", "written"}}, false, true},
+          {Here::kRemoved, There::kReplaced, kRemote, {{"a", "theirs"}}},
+          {Here::kRemoved, There::kReplaced, kLocal, {}},
+          {Here::kRemoved, There::kReplaced, kBoth, {{"a", "theirs"}}},
+      };
+    }()));
+
+TEST_P(ConflictTable, ends_as_the_documentation_says) {
+  const Outcome& expected = GetParam();
+  start(expected.policy);
+  if (expected.was_written_here) {
+    ASSERT_EQ(machine_.write("a", "written"), 0);
+    settle_with_conflicts(0);
+  }
+  ASSERT_EQ(change_here(expected.here), 0);
+  if (expected.there == There::kReplaced) {
+    remote_->put("a", "theirs");
+  } else {
+    remote_->erase("a");
+  }
+  settle_with_conflicts(1);
+  machine_.age();
+  std::map<std::string, std::string> here, there;
+  for (const std::string& name : machine_.list("")) {
+    if (name == "d") continue;
+    const std::string shown = name.substr(0, name.find(".conflict-") + sizeof(".conflict-") - 1);
+    const std::string& key = name.find(".conflict-") == std::string::npos ? name : shown;
+    here[key] = machine_.read(name).value_or("unreadable");
+    there[key] = remote_->content(name).value_or("not in the bucket");
+  }
+  EXPECT_EQ(here, expected.contents);
+  EXPECT_EQ(there, expected.contents);
+  for (const char* name : {"a", "z"}) {
+    if (!expected.contents.contains(name)) {
+      EXPECT_EQ(remote_->content(name), std::nullopt) << name;
+    }
+  }
+  if (expected.contents.contains("a")) {
+    EXPECT_EQ(machine_.look("a")->mode & 07777U, expected.has_permissions ? 0600U : 0755U);
+  }
 }
 
 TEST_F(LayerConflictTest, bytes_that_were_only_in_the_replaced_object_are_missed_aloud) {
