@@ -303,6 +303,21 @@ TEST_F(LayerExportTest, what_the_policy_leaves_out_shows_when_an_import_is_asked
   EXPECT_EQ(error_of(machine_.look("gone")), ENOENT);
 }
 
+TEST_F(LayerExportTest, imports_come_again_by_interval) {
+  machine_.options.import_interval = std::chrono::seconds(1);
+  machine_.start();
+  for (const char* name : {"first", "second"}) {
+    EXPECT_EQ(error_of(machine_.look(name)), ENOENT);
+    remote_->put(name, "1");
+    // What is known is believed for a minute; only an import shows it sooner.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!machine_.look(name) && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_TRUE(machine_.look(name)) << name;
+  }
+}
+
 TEST_F(LayerExportTest, an_import_tells_what_has_changed) {
   machine_.start();
   const InodeNumber inode = machine_.look("a")->inode;

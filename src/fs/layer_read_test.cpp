@@ -128,6 +128,8 @@ TEST_F(LayerReadTest, a_plain_bucket_is_listed_without_a_head_for_each_object) {
 TEST_F(LayerReadTest, hostile_keys_do_not_show) {
   for (const char* key : {"../x", "a//b", "/abs", "ok/../up", "./dot", "d/."})
     remote_->put(key, "x");
+  // No UTF-8: a name is bytes.
+  for (const char* key : {"bad\xff\xfe/name", "bad\xc3"}) remote_->put(key, "z");
   remote_->put("good", "x");
   remote_->put("line\nbreak", "y");
   machine_.start();
@@ -141,6 +143,8 @@ TEST_F(LayerReadTest, hostile_keys_do_not_show) {
   EXPECT_EQ(error_of(machine_.layer().lookup(kRoot, "..")), ENOENT);
   EXPECT_EQ(error_of(machine_.layer().lookup(kRoot, "ok/../up")), ENOENT);
   EXPECT_EQ(machine_.read("line\nbreak"), "y");
+  EXPECT_EQ(machine_.read("bad\xff\xfe/name"), "z");
+  EXPECT_EQ(machine_.read("bad\xc3"), "z");
   EXPECT_EQ(machine_.layer().counts().hidden_keys, 6U);
 }
 

@@ -150,9 +150,10 @@ class Mount(mounting.Mounting):
         (sbin / "atoll").symlink_to(ATOLL)
         self.bucket.put("a", b"1")
         # As mount(8) calls it for a line of /etc/fstab.
-        subprocess.run([sbin / "mount.atoll", self.uri, self.point, "-n", "-o", "ro,_netdev,umask=077,noatime"],
+        subprocess.run([sbin / "mount.atoll", self.uri, self.point, "-n", "-o", "ro,_netdev,umask=077,uid=1234,gid=2345,noatime"],
                        env=self.environment, check=True, timeout=60)
-        self.assertEqual((self.point / "a").stat().st_mode & 0o777, 0o700)
+        status = (self.point / "a").stat()
+        self.assertEqual((status.st_mode & 0o777, status.st_uid, status.st_gid), (0o700, 1234, 2345))
         with self.assertRaises(OSError):
             (self.point / "b").write_bytes(b"")
         subprocess.run(["umount", self.point], check=True, timeout=60)

@@ -5,6 +5,7 @@ import json
 import unittest
 
 import on_a_bucket
+import s3_client
 import tls_front
 from on_a_bucket import SERVER, OnABucket
 
@@ -57,6 +58,20 @@ class Commands(OnABucket):
         drawn = [key for key in self.bucket.keys() if key.startswith("all/pictures/")]
         self.assertEqual(len(drawn), 6, self.bucket.keys())
         self.json_at("all/predictions.json")
+
+    def test_a_public_bucket_is_read_without_keys(self):
+        public = s3_client.Bucket(SERVER, f"{self.bucket.name}-public")
+        status, _, answer = public.request("PUT", headers={"x-amz-acl": "public-read"})
+        self.assertEqual(status, 200, answer)
+        status, _, answer = public.request("PUT", "a", b"for all", headers={"x-amz-acl": "public-read"})
+        self.assertEqual(status, 200, answer)
+        nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        cat = self.atoll("fs", "cat", "--no-sign-request", f"s3://{public.name}/a", **nobody)
+        self.assertEqual(cat.stdout, "for all")
+        refused = self.run_atoll("fs", "cat", "--no-sign-request", f"{self.uri}/coco/annotations/instances_val2017.json",
+                                 **nobody)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("403", refused.stderr)
 
     def test_stats_and_validate_read_a_bucket(self):
         stats = json.loads(self.atoll("data", "stats", "--data", f"{self.uri}/coco", "--json").stdout)
