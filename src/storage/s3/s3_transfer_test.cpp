@@ -17,21 +17,28 @@ using testing::Not;
 using Then = ScriptedAnswer::Then;
 
 TEST(S3Transfer, a_body_that_does_not_match_its_checksum_is_fetched_again) {
-  const std::string right = checksum_text(crc32c(kContent));
-  const auto answer = [](std::string checksum) {
-    return [checksum](const ScriptedRequest& request) {
-      return range_answer(request, {{"x-amz-checksum-crc32c", checksum}});
+  const std::string no_crc = "AAAAAA==";
+  const std::string no_sha = base64(sha256("something else"));
+  const struct {
+    std::string header, wrong, right;
+  } checksums[] = {{"x-amz-checksum-crc32c", no_crc, checksum_text(crc32c(kContent))},
+                   {"x-amz-checksum-sha256", no_sha, base64(sha256(kContent))}};
+  for (const auto& [header, wrong, right] : checksums) {
+    const auto answer = [&header = header](std::string checksum) {
+      return [header, checksum](const ScriptedRequest& request) {
+        return range_answer(request, {{header, checksum}});
+      };
     };
-  };
-  Scripted s3({answer("AAAAAA=="), answer(right)});
-  ASSERT_TRUE(s3.read(0, 10).has_value());
-  EXPECT_EQ(s3.requests().size(), 2u);
-  EXPECT_EQ(s3.requests()[0].header("x-amz-checksum-mode"), "ENABLED");
-  // Of a part's bytes, or of the parts' checksums, it says nothing.
-  Scripted part({answer("AAAAAA==")});
-  EXPECT_TRUE(part.read(0, 5).has_value());
-  Scripted composite({answer("AAAAAA==-2")});
-  EXPECT_TRUE(composite.read(0, 10).has_value());
+    Scripted s3({answer(wrong), answer(right)});
+    ASSERT_TRUE(s3.read(0, 10).has_value());
+    EXPECT_EQ(s3.requests().size(), 2u) << header;
+    EXPECT_EQ(s3.requests()[0].header("x-amz-checksum-mode"), "ENABLED");
+    // Of a part's bytes, or of the parts' checksums, it says nothing.
+    Scripted part({answer(wrong)});
+    EXPECT_TRUE(part.read(0, 5).has_value());
+    Scripted composite({answer(wrong + "-2")});
+    EXPECT_TRUE(composite.read(0, 10).has_value());
+  }
 }
 
 TEST(S3Transfer, an_upload_carries_its_checksums) {
