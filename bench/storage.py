@@ -6,7 +6,7 @@ comes with an empty cache unless the case is about a full one, and each must hav
 case: medians, the median of the rounds' ratios, and what the server has served.
 
   sequential   one object from begin to end: bare libcurl, also keeping what it gets in a file, the library, and as a file
-               on the mounts
+               on the mounts; without latency, and 20 ms away
   warm         a file that is in the cache against the same file on the local disk: from the disk, and from the kernel's memory
   random       reads of 128 KiB at random places, 20 ms away
   copy         10,000 objects of 100 KB copied out, 20 ms away

@@ -34,8 +34,7 @@ target_compile_options(atoll_options INTERFACE -Wall -Wextra ${werror} -Wno-miss
                                                -fno-math-errno -ffp-contract=off)
 # Not where clang-tidy reads these commands.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
-  # gcc collects its own garbage from 128 MB on; from 1 GB on, most files take a twelfth less to compile. A compiler
-  # may take 2.5 GB (job_count in ./run).
+  # gcc collects its own garbage from 128 MB on, which takes time; a compiler may take 2.5 GB here (job_count in ./run).
   target_compile_options(atoll_options INTERFACE -fpch-preprocess "SHELL:--param ggc-min-heapsize=1000000")
 endif()
 

@@ -167,11 +167,15 @@ std::string below(std::string_view path, std::string_view where) {
   return std::string(where);
 }
 
-// A pattern without '/' is for names, as in a shell; one with it for paths, whose '/' no * stands for.
-bool fits(const std::string& pattern, const std::string& path, const std::string& name) {
+// A pattern without '/' is for names, as in a shell; one with it for paths below `path`, whose '/' no * stands for.
+bool fits(const std::string& pattern,
+          std::string_view path,
+          std::string_view where,
+          const std::string& name) {
   if (pattern.empty()) return true;
   const bool whole = pattern.find('/') != std::string::npos;
-  return ::fnmatch(pattern.c_str(), (whole ? path : name).c_str(), FNM_PATHNAME) == 0;
+  const std::string text = whole ? below(path, where) : name;
+  return ::fnmatch(pattern.c_str(), text.c_str(), FNM_PATHNAME) == 0;
 }
 
 }  // namespace
@@ -189,7 +193,7 @@ Result<Progress> Layer::preload(std::string_view path,
                              [&](const std::string& where, const Entry& entry) -> FsResult<bool> {
                                if (stop.stop_requested()) return fail_fs(EINTR);
                                if (entry.row.kind != Kind::kFile) return true;
-                               if (!fits(pattern, below(path, where), entry.row.name)) return true;
+                               if (!fits(pattern, path, where, entry.row.name)) return true;
                                ++progress.files_in_all;
                                progress.bytes_in_all += entry.row.size_bytes;
                                const Base& base = entry.row.base;
