@@ -29,11 +29,7 @@ class Mounting(unittest.TestCase):
         self.bucket.make()
         self.uri = f"s3://{self.bucket.name}"
         self.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ACCESS_KEY_ID": SERVER["access_key_id"], "AWS_SECRET_ACCESS_KEY": SERVER["secret_access_key"],
-            "AWS_REGION": SERVER["region"], "AWS_ENDPOINT_URL": SERVER["endpoint_url"],
-            "XDG_STATE_HOME": str(self.folder / "state"), "ATOLL_CACHE_DIR": str(self.folder / "cache"),
-        }
+            **s3_client.environment(SERVER, self.folder), "XDG_STATE_HOME": str(self.folder / "state")}
 
     def tearDown(self):
         for _ in range(3):

@@ -68,6 +68,16 @@ class Bucket:
         return re.findall(r"<Key>([^<]*)</Key>", body.decode())
 
 
+def environment(server, home):
+    """Of a program that finds the server as AWS's programs find S3, and keeps what it reads below `home`."""
+    return {
+        "PATH": os.environ["PATH"], "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": server["access_key_id"], "AWS_SECRET_ACCESS_KEY": server["secret_access_key"],
+        "AWS_REGION": server["region"], "AWS_ENDPOINT_URL": server["endpoint_url"],
+        "ATOLL_CACHE_DIR": str(home / "cache"),
+    }
+
+
 def server():
     """What start.sh says of the tests' server; None where there is none."""
     name = os.environ.get("ATOLL_S3_SERVER", "")

@@ -29,12 +29,7 @@ class OnABucket(unittest.TestCase):
         cls.bucket = s3_client.Bucket(SERVER, f"commands-{cls.__name__.lower()}-{os.getpid()}")
         cls.bucket.make()
         cls.uri = f"s3://{cls.bucket.name}"
-        cls.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(cls.folder), "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ACCESS_KEY_ID": SERVER["access_key_id"], "AWS_SECRET_ACCESS_KEY": SERVER["secret_access_key"],
-            "AWS_REGION": SERVER["region"], "AWS_ENDPOINT_URL": SERVER["endpoint_url"],
-            "ATOLL_CACHE_DIR": str(cls.folder / "cache"),
-        }
+        cls.environment = s3_client.environment(SERVER, cls.folder)
 
     @classmethod
     def run_atoll(cls, *arguments, **variables):
