@@ -113,6 +113,29 @@ class Run(unittest.TestCase):
             (site / "thing.py").write_text("x")
             self.assertIn("damaged", function("wheels_are_whole", folder, "thing==1.0").stderr)
 
+    def test_a_sanitizers_tests_run_again_when_something_has_changed(self):
+        def tested(root, preset, *options):
+            settings = f"ROOT={root}; quiet_ctest() {{ echo tested; return ${{RESULT:-0}}; }}; {''.join(option + '; ' for option in options)}run_tests"
+            return "tested" in function(settings, preset).stdout
+
+        with tempfile.TemporaryDirectory() as root:
+            for preset in ("asan", "release"):
+                (Path(root) / "build" / preset / "Testing").mkdir(parents=True)
+            program = Path(root) / "build/asan/base_test"
+            program.write_text("1")
+            program.chmod(0o755)
+            self.assertTrue(tested(root, "asan", "RESULT=1"))
+            self.assertTrue(tested(root, "asan"), "it has not passed")
+            self.assertFalse(tested(root, "asan"))
+            self.assertTrue(tested(root, "asan", "TEST_ALL=1"))
+            program.write_text("12")
+            self.assertTrue(tested(root, "asan"), "a program has changed")
+            self.assertFalse(tested(root, "asan"))
+            (Path(root) / "golden.json").write_text("{}")
+            self.assertTrue(tested(root, "asan"), "a file has come")
+            self.assertTrue(tested(root, "release"))
+            self.assertTrue(tested(root, "release"), "release is always tested")
+
 
 if __name__ == "__main__":
     unittest.main()
