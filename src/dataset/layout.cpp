@@ -6,12 +6,16 @@
 #include <cctype>
 #include <optional>
 
+#include "base/parallel.h"
 #include "dataset/coco_builder.h"
 
 namespace atl::dataset {
 namespace {
 
 constexpr size_t kNamesToTry = 5;
+
+// Questions to the store at a time: those to a bucket take a while each, and hardly any work.
+constexpr int kQuestions = 16;
 
 // Of a JSON: the images come first, and five of them take a kilobyte.
 constexpr uint64_t kBeginBytes = uint64_t{1} << 20;
@@ -54,9 +58,13 @@ Result<std::vector<std::string>> with_any_year(storage::ObjectStore& store,
   return keys;
 }
 
+std::string usual_key(Split split) {
+  return fmt::format("annotations/instances_{}2017.json", names_of(split).front());
+}
+
 Result<std::vector<std::string>> keys_of_split(storage::ObjectStore& store, Split split) {
   const auto names = names_of(split);
-  std::vector<std::string> keys = {fmt::format("annotations/instances_{}2017.json", names.front())};
+  std::vector<std::string> keys = {usual_key(split)};
   for (std::string& key : ATOLL_TRY(with_any_year(store, names.front()))) {
     keys.push_back(std::move(key));
   }
@@ -117,12 +125,24 @@ std::vector<std::string> prefixes_for(std::string_view annotations_key,
   return prefixes;
 }
 
+Result<std::vector<char>> which_exist(storage::ObjectStore& store,
+                                      const std::vector<std::string>& keys) {
+  std::vector<Result<bool>> answers(keys.size(), false);
+  parallel_for(keys.size(), kQuestions, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) answers[i] = exists(store, keys[i]);
+  });
+  std::vector<char> there;
+  there.reserve(keys.size());
+  for (auto& answer : answers) there.push_back(ATOLL_TRY(std::move(answer)) ? 1 : 0);
+  return there;
+}
+
 Result<std::optional<std::string>> first_existing(storage::ObjectStore& store,
                                                   const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) {
-    if (ATOLL_TRY(exists(store, key))) return key;
-  }
-  return std::nullopt;
+  const auto there = ATOLL_TRY(which_exist(store, keys));
+  const auto first = std::find(there.begin(), there.end(), 1);
+  if (first == there.end()) return std::nullopt;
+  return keys[static_cast<size_t>(first - there.begin())];
 }
 
 }  // namespace
@@ -142,10 +162,11 @@ Result<std::string> find_image_prefix(storage::ObjectStore& store,
   size_t best_hits = 0;
   std::string best;
   for (const std::string& prefix : prefixes) {
-    size_t hits = 0;
-    for (const std::string& name : some_file_names) {
-      hits += ATOLL_TRY(exists(store, prefix + name)) ? 1 : 0;
-    }
+    std::vector<std::string> keys;
+    keys.reserve(some_file_names.size());
+    for (const std::string& name : some_file_names) keys.push_back(prefix + name);
+    const auto there = ATOLL_TRY(which_exist(store, keys));
+    const auto hits = static_cast<size_t>(std::count(there.begin(), there.end(), 1));
     if (hits > best_hits) {
       best_hits = hits;
       best = prefix;
@@ -186,6 +207,9 @@ Result<SplitLocation> locate_images(storage::ObjectStore& store, std::string_vie
 }
 
 Result<std::optional<SplitLocation>> find_annotations(storage::ObjectStore& store, Split split) {
+  if (ATOLL_TRY(exists(store, usual_key(split)))) {
+    return SplitLocation{.annotations = usual_key(split)};
+  }
   const auto own = ATOLL_TRY(keys_of_split(store, split));
   if (const auto key = ATOLL_TRY(first_existing(store, own)))
     return SplitLocation{.annotations = *key};

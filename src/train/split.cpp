@@ -166,7 +166,7 @@ Result<bool> has_split(const SplitOptions& options) {
   if (!options.annotations.empty()) return true;
   if (!dataset::is_tfrecord_uri(options.path)) {
     const auto store = ATOLL_TRY(storage::open_store(options.path));
-    return dataset::find_split(*store, options.split).has_value();
+    return ATOLL_TRY(dataset::find_annotations(*store, options.split)).has_value();
   }
   const auto uri = ATOLL_TRY(dataset::parse_tfrecord_uri(options.path));
   const auto store = ATOLL_TRY(storage::open_store(uri.directory));

@@ -84,6 +84,14 @@ TEST_F(Splits, whether_there_is_a_split_is_known_without_reading_it) {
   EXPECT_FALSE(has_split(coco(dataset::Split::kVal)).value());
 }
 
+TEST_F(Splits, a_split_whose_pictures_are_missing_is_there_and_broken) {
+  fs::remove_all(folder_ / "coco/val2017");
+  EXPECT_TRUE(has_split(coco(dataset::Split::kVal)).value());
+  const auto split = open_split(coco(dataset::Split::kVal));
+  ASSERT_FALSE(split.has_value());
+  EXPECT_THAT(split.error().message, HasSubstr("the images of annotations/instances_val2017.json"));
+}
+
 TEST_F(Splits, bad_records_are_told_and_counted) {
   const auto shard = folder_ / "records" / dataset::shard_name("train", 1, 2);
   fs::resize_file(shard, fs::file_size(shard) - 2);

@@ -124,11 +124,15 @@ Result<ImportCounts> BucketNames::import_now(
 
 void BucketNames::import_in_background() {
   background_ = {};  // the one before stops, and is waited for
+  importing_ = true;
   background_ = std::jthread([this](const std::stop_token& stop) {
-    const auto imported = import({}, policy(), stop, {});
-    if (!imported && imported.error().code != ErrorCode::kCancelled) {
-      options_.log(fmt::format("{}; what is known of it stays", imported.error().to_string()));
+    if (rest(options_.head_start, stop)) {
+      const auto imported = import({}, policy(), stop, {});
+      if (!imported && imported.error().code != ErrorCode::kCancelled) {
+        options_.log(fmt::format("{}; what is known of it stays", imported.error().to_string()));
+      }
     }
+    importing_ = false;
   });
 }
 

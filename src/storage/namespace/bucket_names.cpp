@@ -107,6 +107,7 @@ Result<ObjectInfo> BucketNames::lookup(std::string_view key) {
     }));
     if (known)
       return row ? info_of(std::string(key), *row) : Result<ObjectInfo>(no_such(*remote_, key));
+    if (importing_) return ATOLL_TRY(ask_for(key)).info;
     ATOLL_TRY(list_once(std::string(key), since));
   }
 }

@@ -92,6 +92,7 @@ class BucketNames : public Namespace {
   std::mutex observer_mutex_;
   OnChange changed_;
 
+  std::atomic<bool> importing_ = false;
   std::jthread background_;
 };
 

@@ -26,6 +26,8 @@ struct NamespaceOptions {
   std::string directory;  // of the database; made 0700
   // How long what the bucket said is believed without asking again.
   std::chrono::seconds max_age{60};
+  // An import in the background begins so much later: who wants it made has something else to read first.
+  std::chrono::milliseconds head_start{1000};
   // A line for the user: a damaged database was made anew, an import in the background failed. From any
   // thread; null: to standard error.
   std::function<void(std::string_view line)> log;
@@ -78,7 +80,8 @@ class Namespace {
                                                  NamespaceOptions options);
   virtual ~Namespace() = default;
 
-  // The object of this very key, at most max_age old. kNotFound.
+  // The object of this very key, at most max_age old. kNotFound. While an import is made in the background, an unknown
+  // key is asked for by itself: its neighbours come with the import, and a HEAD takes less than a LIST.
   virtual Result<ObjectInfo> lookup(std::string_view key) = 0;
   // A path without leading or trailing '/', "" for the root: what is there, file or directory. Where
   // both "a" and "a/…" exist, the directory wins; the object "a" is counted in hidden_keys().

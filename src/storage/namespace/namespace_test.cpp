@@ -300,6 +300,30 @@ TEST_F(NamespaceTest, a_listing_does_not_undo_what_was_done_while_it_was_under_w
   EXPECT_EQ(error_of(names->lookup("a/000003.jpg")), ErrorCode::kNotFound);
 }
 
+TEST_F(NamespaceTest, before_an_import_in_the_background_a_key_is_asked_for_by_itself) {
+  put_many("a/", 10);
+  NamespaceOptions later = options();
+  later.head_start = std::chrono::hours(1);
+  const auto names = Namespace::open(remote_, later).value();
+  names->import_in_background();
+  EXPECT_EQ(names->lookup("a/000003.jpg")->size_bytes, 1U);
+  EXPECT_EQ(names->lookup("a/000003.jpg")->size_bytes, 1U);
+  EXPECT_EQ(error_of(names->lookup("a/none")), ErrorCode::kNotFound);
+  EXPECT_EQ(remote_->counts().stats, 2U);
+  EXPECT_EQ(remote_->counts().lists, 0U);
+}
+
+TEST_F(NamespaceTest, an_import_in_the_background_comes_to_its_end) {
+  put_many("a/", 10);
+  NamespaceOptions at_once = options();
+  at_once.head_start = std::chrono::milliseconds(0);
+  const auto names = Namespace::open(remote_, at_once).value();
+  names->import_in_background();
+  while (!names->imported_at()) std::this_thread::yield();
+  EXPECT_EQ(keys_of(*names, "").size(), 10U);
+  EXPECT_EQ(remote_->counts().lists, 1U);
+}
+
 TEST_F(NamespaceTest, children_go_on_behind_a_name_in_byte_order) {
   for (const char* key : {"d/a/1", "d/a-b/1", "d/a.txt", "d/b", "d/a/2", "d/aa"}) {
     remote_->put(key, "x");
