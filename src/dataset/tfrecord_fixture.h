@@ -20,7 +20,7 @@ struct MadeRecord {
   std::vector<std::string_view> texts;
 
   std::string record() const {
-    const auto png = encode_png({8, 6, std::vector<uint8_t>(8 * 6 * 3)}).value();
+    const auto png = encode_png({8, 6, std::vector<uint8_t>(size_t{8} * 6 * 3)}).value();
     TfExampleWriter writer;
     writer.add("image/encoded", {reinterpret_cast<const char*>(png.data()), png.size()});
     if (!file_name.empty()) writer.add("image/filename", file_name);
