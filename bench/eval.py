@@ -7,7 +7,8 @@ pairs' ratios with its range, CPU seconds, peak memory, and whether the 24 numbe
 
 `*_s`: for Atoll the whole process; for the Python peers from the end of their imports on, which flatters them
 (`*_process_s` has the imports in it). With --full pycocotools runs, too (minutes), and its 24 numbers and all precision,
-recall and score arrays are held against Atoll's, bit for bit.
+recall and score arrays are held against Atoll's, bit for bit; and the same once more without categories (useCats = 0),
+untimed, under `without_categories`.
 """
 
 import argparse
@@ -44,10 +45,10 @@ def run_process(command):
 
 
 class Atoll:
-    def __init__(self, options, folder):
+    def __init__(self, options, folder, arguments=()):
         self.out = folder / "atoll.json"
         self.command = [f"{options.build}/bin/atoll", "coco-eval", "--strict-pycocotools", "--json", str(self.out)]
-        self.command += ["--gt", str(folder / "gt.json"), "--dt", str(folder / "dt.json")]
+        self.command += ["--gt", str(folder / "gt.json"), "--dt", str(folder / "dt.json"), *arguments]
 
     def run(self):
         run = run_process(self.command)
@@ -57,9 +58,9 @@ class Atoll:
 
 
 class Peer:
-    def __init__(self, name, folder, arrays=None):
+    def __init__(self, name, folder, arrays=None, arguments=()):
         self.command = [sys.executable, str(HERE / "eval_peer.py"), name]
-        self.command += [str(folder / "gt.json"), str(folder / "dt.json")]
+        self.command += [str(folder / "gt.json"), str(folder / "dt.json"), *arguments]
         if arrays:
             self.command += ["--arrays", str(arrays)]
 
@@ -83,18 +84,29 @@ def make_data(options, folder):
         (folder / name).read_bytes()
 
 
-def different_arrays(options, folder, peer_arrays):
+def different_arrays(options, folder, peer_arrays, arguments=()):
     ours = folder / "atoll-arrays"
     ours.mkdir(exist_ok=True)
-    subprocess.run(
-        [f"{options.build}/bench/eval_arrays", str(folder / "gt.json"), str(folder / "dt.json"), str(ours)], check=True
-    )
+    files = [str(folder / "gt.json"), str(folder / "dt.json"), str(ours)]
+    subprocess.run([f"{options.build}/bench/eval_arrays", *files, *arguments], check=True)
     return [
         name
         for name in ARRAYS
         # +0.0: pycocotools has a -0 here and there, equal as a number.
         if (np.fromfile(ours / name) + 0.0).tobytes() != (np.fromfile(peer_arrays / name) + 0.0).tobytes()
     ]
+
+
+def without_categories(options, folder):
+    """The comparison with pycocotools where objects of all categories are one."""
+    arguments = ["--no-categories"]
+    arrays = folder / "pycocotools-arrays-without-categories"
+    arrays.mkdir(exist_ok=True)
+    theirs = Peer("pycocotools", folder, arrays, arguments).run()
+    return {
+        "same_numbers": theirs["stats"] == Atoll(options, folder, arguments).run()["stats"],
+        "different_arrays": different_arrays(options, folder, arrays, arguments),
+    }
 
 
 def main():
@@ -141,8 +153,13 @@ def main():
     if options.full:
         line["times_pycocotools"] = round(line["pycocotools_s"] / line["atoll_s"], 1)
         line["different_arrays"] = different_arrays(options, folder, arrays)
+        line["without_categories"] = without_categories(options, folder)
     print(json.dumps(line))
-    if not all(line["same_numbers"].values()) or line.get("different_arrays"):
+    same = all(line["same_numbers"].values()) and not line.get("different_arrays")
+    if options.full:
+        without = line["without_categories"]
+        same = same and without["same_numbers"] and not without["different_arrays"]
+    if not same:
         sys.exit("the numbers differ")
 
 

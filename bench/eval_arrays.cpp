@@ -1,6 +1,8 @@
 // Writes the arrays that bench/eval.py --full holds against pycocotools':
 //
-//   eval_arrays GT.json DT.json FOLDER     FOLDER/{bbox,segm}_{precision,recall,scores}.f64
+//   eval_arrays GT.json DT.json FOLDER [--no-categories]
+//
+// writes FOLDER/{bbox,segm}_{precision,recall,scores}.f64; without categories as with useCats = 0.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -8,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 
 #include "dataset/coco.h"
 #include "eval/eval.h"
@@ -45,14 +48,16 @@ void write(const std::string& path, const std::vector<double>& values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    fmt::print(stderr, "usage: eval_arrays GT.json DT.json FOLDER\n");
+  const bool no_categories = argc == 5 && std::string_view(argv[4]) == "--no-categories";
+  if (argc != 4 && !no_categories) {
+    fmt::print(stderr, "usage: eval_arrays GT.json DT.json FOLDER [--no-categories]\n");
     return 2;
   }
   const auto truth = value_of(atl::dataset::CocoDataset::parse(read_file(argv[1]), argv[1]));
   auto detections = value_of(atl::eval::parse_results(read_file(argv[2]), argv[2], truth));
   atl::eval::EvalOptions options;
   options.strict_pycocotools = true;
+  options.use_categories = !no_categories;
   const auto evaluation = value_of(atl::eval::evaluate(truth, std::move(detections), options));
   for (const auto& [kind, result] : evaluation.kinds) {
     const std::string prefix =

@@ -1,7 +1,7 @@
 """One evaluator of the eval benchmark in a process of its own: bbox and segm from one load, as its page says to use it.
 
 Prints one JSON line: seconds from the end of the imports on, CPU seconds and peak memory of the process, the 24 numbers.
-With --arrays FOLDER the precision, recall and score arrays go to FOLDER/KIND_NAME.f64.
+With --no-categories objects of all categories are one (useCats = 0). With --arrays FOLDER the precision, recall and score arrays go to FOLDER/KIND_NAME.f64.
 """
 
 import argparse
@@ -28,6 +28,7 @@ def main():
     parser.add_argument("truth")
     parser.add_argument("results")
     parser.add_argument("--arrays", type=Path)
+    parser.add_argument("--no-categories", action="store_true")
     options = parser.parse_args()
     coco_module, eval_module, load = MODULES[options.peer]
     coco_class = importlib.import_module(coco_module).COCO
@@ -40,6 +41,8 @@ def main():
         results = getattr(truth, load)(options.results)
         for kind in ("bbox", "segm"):
             evaluator = eval_class(truth, results, kind)
+            if options.no_categories:
+                evaluator.params.useCats = 0
             evaluator.evaluate()
             evaluator.accumulate()
             evaluator.summarize()

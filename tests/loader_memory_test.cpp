@@ -1,20 +1,26 @@
-// The loader's memory: flat over epochs, and nothing of a picture's size allocated for a batch. In a
-// program of its own, because it counts every allocation and the pages of the whole process.
+// The loader's memory: flat over epochs, and nothing of a picture's size allocated for a batch; with pictures in memory
+// and on disk, and with the augmentations that make pictures of changing sizes. In a program of its own, because it
+// counts every allocation and the pages of the whole process.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <stdlib.h>
 
 #include <atomic>
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
 #include <new>
+#include <optional>
 
 #include "dataset/coco_builder.h"
 #include "dataset/loader.h"
 #include "storage/fake_store.h"
+#include "storage/local_store.h"
 
 namespace {
 
@@ -56,7 +62,16 @@ class CountingStore : public storage::FakeStore {
       ++gets_;
     }
     asked_.notify_all();
-    return files_.find(key)->second;
+    return disk_ ? disk_->get(key) : Result<storage::Blob>(files_.find(key)->second);
+  }
+  // From now on pictures are read from there.
+  void move_to(const std::string& folder) {
+    disk_.emplace(folder);
+    for (const auto& [name, blob] : files_) {
+      const auto bytes = blob.bytes();
+      ASSERT_TRUE(disk_->put(name, {&bytes, 1}));
+    }
+    files_.clear();
   }
   void add(std::string name, std::vector<std::byte> bytes) {
     files_.emplace(std::move(name), storage::Blob(std::move(bytes)));
@@ -68,14 +83,28 @@ class CountingStore : public storage::FakeStore {
 
  private:
   std::map<std::string, storage::Blob, std::less<>> files_;
+  std::optional<storage::LocalStore> disk_;
   std::mutex mutex_;
   std::condition_variable asked_;
   int64_t gets_ = 0;
 };
 
-class LoaderMemory : public testing::Test {
+struct Case {
+  std::string name;
+  bool on_disk = false;
+  int lsj_size_px = 0;
+  double copy_paste_probability = 0;
+};
+
+class LoaderMemory : public testing::TestWithParam<Case> {
  protected:
+  ~LoaderMemory() override {
+    if (!folder_.empty()) std::filesystem::remove_all(folder_);
+  }
+
   void SetUp() override {
+    // What an earlier test has left free would hide growth.
+    ::malloc_trim(0);
     CocoBuilder builder;
     ASSERT_TRUE(builder.add_category({1, "thing", ""}));
     for (int64_t i = 0; i < kImages; ++i) {
@@ -101,6 +130,13 @@ class LoaderMemory : public testing::Test {
       ASSERT_TRUE(builder.add_annotation(record));
     }
     dataset_ = builder.finish();
+    if (GetParam().on_disk) {
+      std::string name = (std::filesystem::temp_directory_path() / "atoll-loader-XXXXXX").string();
+      folder_ = ::mkdtemp(name.data());
+      store_.move_to(folder_);
+    }
+    options_.augment.lsj_size_px = GetParam().lsj_size_px;
+    options_.augment.copy_paste_probability = GetParam().copy_paste_probability;
     options_.min_size_px = 200;
     options_.max_size_px = 400;
     options_.batches_ahead = kAhead;
@@ -132,12 +168,13 @@ class LoaderMemory : public testing::Test {
       store_.wait_for((step + 1 + kAhead) * kBatch);
     }
   }
-  static void epochs(Loader& loader, int count) {
+  bool is_augmented() const { return options_.augment != AugmentOptions(); }
+  void epochs(Loader& loader, int count) {
     for (int64_t step = 0; step < count * kBatches; ++step) {
       const auto batch = loader.next();
       ASSERT_TRUE(batch && *batch);
       ASSERT_EQ((*batch)->samples.size(), size_t{kBatch});
-      ASSERT_EQ((*batch)->samples[0].masks.size(), 1U);
+      for (const Sample& sample : (*batch)->samples) objects_ += sample.masks.size();
     }
   }
   // Counted, and not from statm, to which each thread and processor adds its pages some dozens at a time.
@@ -150,23 +187,38 @@ class LoaderMemory : public testing::Test {
     return 0;
   }
 
+  std::string folder_;  // "": the pictures are in memory
+  size_t objects_ = 0;  // in all batches
   CountingStore store_;
   CocoDataset dataset_;
   LoaderOptions options_;
   std::atomic<int> pixel_blocks_ = 0;
 };
 
-TEST_F(LoaderMemory, over_twenty_epochs_resident_memory_grows_by_less_than_a_percent) {
-  const auto loader = this->loader(30);
+TEST_P(LoaderMemory, over_twenty_epochs_resident_memory_grows_by_less_than_a_percent) {
+  const auto loader = this->loader(40);
   first_epoch(*loader);
-  epochs(*loader, 1);
+  // Buffers grow to the largest of what is drawn, which has been seen by then.
+  epochs(*loader, is_augmented() ? 10 : 1);
   const auto before = static_cast<double>(resident_kb());
   ASSERT_GT(before, 2000);
   epochs(*loader, 20);
   EXPECT_LT(static_cast<double>(resident_kb()), before * 1.01);
+  // It was at work: an object an image, fewer where the jitter cuts them off, more where some are pasted.
+  const auto images = static_cast<size_t>((is_augmented() ? 30 : 21) * kImages);
+  if (GetParam().copy_paste_probability > 0) {
+    EXPECT_GT(objects_, images);
+  } else if (GetParam().lsj_size_px > 0) {
+    EXPECT_LT(objects_, images);
+  } else {
+    EXPECT_EQ(objects_, images);
+  }
 }
 
-TEST_F(LoaderMemory, no_batch_allocates_anything_of_a_pictures_size) {
+// Where pictures are augmented, buffers grow now and then with what is drawn.
+class PlainLoaderMemory : public LoaderMemory {};
+
+TEST_P(PlainLoaderMemory, no_batch_allocates_anything_of_a_pictures_size) {
   const auto loader = this->loader(30);
   first_epoch(*loader);
   EXPECT_EQ(pixel_blocks_, kAhead + 1);
@@ -178,6 +230,20 @@ TEST_F(LoaderMemory, no_batch_allocates_anything_of_a_pictures_size) {
   const std::vector<char> large(kLarge);
   EXPECT_EQ(large_allocations, 1);
 }
+
+const Case kInMemory{"in_memory"};
+const Case kOnDisk{"on_disk", true};
+std::string name_of(const testing::TestParamInfo<Case>& tested) { return tested.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Pictures,
+                         LoaderMemory,
+                         testing::Values(kInMemory,
+                                         kOnDisk,
+                                         Case{"lsj_on_disk", true, 200, 0},
+                                         Case{"copy_paste_on_disk", true, 0, 0.5},
+                                         Case{"lsj_and_copy_paste_on_disk", true, 200, 0.5}),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Pictures, PlainLoaderMemory, testing::Values(kInMemory, kOnDisk), name_of);
 
 }  // namespace
 }  // namespace atl::dataset

@@ -110,11 +110,12 @@ Result<void> coco_stats(const DataOptions& options, nlohmann::ordered_json& docu
 Result<int> run_stats(const DataOptions& options) {
   nlohmann::ordered_json document = nlohmann::ordered_json::object();
   if (dataset::is_tfrecord_uri(options.data)) {
-    ATOLL_TRY(for_each_tfrecord_split(
-        split_options(options), [&](const TfrecordSplit& split) -> Result<void> {
-          show_stats(split.records.pattern, split.records.dataset, options, document);
-          return {};
-        }));
+    auto splits = split_options(options);
+    splits.cache_folder = cache_folder();
+    ATOLL_TRY(for_each_tfrecord_split(splits, [&](const TfrecordSplit& split) -> Result<void> {
+      show_stats(split.records.pattern, split.records.dataset, options, document);
+      return {};
+    }));
   } else {
     ATOLL_TRY(coco_stats(options, document));
   }
@@ -239,6 +240,7 @@ Result<void> validate_coco(Validation& validation) {
 
 // Damaged records and missing shards are problems, too.
 Result<void> validate_records(Validation& validation) {
+  // Without an index, for every record is to be looked at.
   const auto visit = [&](TfrecordSplit split) -> Result<void> {
     dataset::TfrecordDataset& records = split.records;
     std::vector<Problem> findings;

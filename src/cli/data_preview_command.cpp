@@ -122,6 +122,8 @@ Result<OpenData> open_records(const PreviewOptions& options) {
   open_options.pattern = options.annotations;
   open_options.threads = options.threads > 0 ? options.threads : available_cpus();
   open_options.max_bad_records = std::numeric_limits<int64_t>::max();  // named below
+  open_options.cache_folder = cache_folder();
+  open_options.note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
   auto records = ATOLL_TRY(dataset::open_tfrecords(options.data, open_options));
   for (const std::string& note : records.notes) fmt::print(stderr, "{}\n", note);
   for (const std::string& bad : records.bad_records) fmt::print(stderr, "left out: {}\n", bad);

@@ -23,6 +23,8 @@ Result<dataset::TfrecordDataset> open(const TfrecordSplitOptions& options, datas
   open_options.max_bad_records = options.max_bad_records;
   open_options.bad_limit_name = options.bad_limit_name;
   open_options.stop = options.stop;
+  open_options.cache_folder = options.cache_folder;
+  open_options.note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
   open_options.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
     const std::chrono::duration<double> spent = ProgressBar::Clock::now() - begin;
     train::Progress progress;

@@ -18,6 +18,7 @@ struct TfrecordSplitOptions {
   int64_t max_bad_records = 0;
   std::string bad_limit_name;  // the option that sets it, for the error's hint
   std::stop_token stop;
+  std::string cache_folder;  // where what was read is kept; "": all records are read
 };
 
 // `visit(split, records)` for the training and the validation split, where they are there; files

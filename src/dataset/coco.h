@@ -129,6 +129,13 @@ class CocoDataset {
   // 1..K by increasing id; 0 is the background. nullopt for an unknown id.
   std::optional<int64_t> label_of(int64_t category_id) const;
 
+  // The same arrays, not copied, under other categories: sorted by id, and every annotation's among them.
+  CocoDataset with_categories(std::vector<Category> categories) const {
+    CocoDataset other = *this;
+    other.categories_ = std::move(categories);
+    return other;
+  }
+
   // The annotation's mask at the image's own size: the union of its polygons, or its RLE.
   // kNone gives the box as a mask.
   Rle mask_of(const Annotation& annotation) const;

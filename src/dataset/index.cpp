@@ -14,10 +14,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "dataset/coco_builder.h"
+#include "dataset/index_check.h"
 
 namespace atl::dataset {
 namespace {
+
+using internal::corrupt_index;
 
 // The arrays are written as they lie in memory.
 static_assert(std::endian::native == std::endian::little);
@@ -27,7 +29,9 @@ static_assert(sizeof(ImageRow) == 24 && sizeof(ImageIdRow) == 16 && sizeof(MaskR
               sizeof(PolygonRow) == 8);
 
 constexpr std::array<char, 8> kMagic = {'A', 'T', 'O', 'L', 'L', 'I', 'D', 'X'};
-constexpr uint32_t kVersion = 1;
+// The versions are kinds, too: the same but for the last sections.
+constexpr uint32_t kOfJson = 1;
+constexpr uint32_t kOfRecords = 2;
 constexpr uint32_t kByteOrder = 0x01020304;
 constexpr uint64_t kAlignment = 64;
 
@@ -42,7 +46,11 @@ enum SectionName : size_t {
   kMasks,
   kRuns,
   kCategories,
-  kSections,
+  kJsonSections,
+  kPlaces = kJsonSections,
+  kByName,
+  kFindings,
+  kRecordSections,
 };
 
 struct Section {
@@ -51,20 +59,25 @@ struct Section {
   uint64_t hash = 0;
 };
 
-struct Header {
+// What the file begins with; the sections follow, then the hash of both.
+struct Preamble {
   std::array<char, 8> magic = kMagic;
-  uint32_t version = kVersion;
+  uint32_t version = kOfJson;
   uint32_t byte_order = kByteOrder;
   IndexSource source;
   uint64_t file_bytes = 0;
-  std::array<Section, kSections> sections;
-  uint64_t hash = 0;  // of everything before it
 };
-static_assert(sizeof(Header) == 48 + kSections * 24 + 8 && sizeof(IndexSource) == 24);
+static_assert(sizeof(Preamble) == 48 && sizeof(Section) == 24 && sizeof(IndexSource) == 24);
+static_assert(sizeof(RecordPlace) == 40);
 
-uint64_t hash_of_header(const Header& header) {
-  return XXH3_64bits(&header, offsetof(Header, hash));
+constexpr uint64_t header_bytes(size_t sections) {
+  return sizeof(Preamble) + sections * sizeof(Section) + sizeof(uint64_t);
 }
+
+struct Header {
+  Preamble preamble;
+  std::vector<Section> sections;
+};
 
 constexpr uint64_t aligned(uint64_t offset) {
   return (offset + kAlignment - 1) / kAlignment * kAlignment;
@@ -76,19 +89,36 @@ void append(std::vector<char>& out, T number) {
   out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
+void append_text(std::vector<char>& out, std::string_view text) {
+  out.insert(out.end(), text.begin(), text.end());
+}
+
 std::vector<char> pack_categories(std::span<const Category> categories) {
   std::vector<char> out;
   for (const Category& category : categories) {
     append(out, category.id);
     append(out, static_cast<uint32_t>(category.name.size()));
     append(out, static_cast<uint32_t>(category.supercategory.size()));
-    out.insert(out.end(), category.name.begin(), category.name.end());
-    out.insert(out.end(), category.supercategory.begin(), category.supercategory.end());
+    append_text(out, category.name);
+    append_text(out, category.supercategory);
   }
   return out;
 }
 
-using Parts = std::array<std::span<const std::byte>, kSections>;
+std::vector<char> pack_findings(const RecordFindings& findings) {
+  std::vector<char> out;
+  append(out, findings.bad_record_count);
+  append(out, static_cast<uint64_t>(findings.notes.size()));
+  for (const auto* lines : {&findings.notes, &findings.bad_records}) {
+    for (const std::string& line : *lines) {
+      append(out, static_cast<uint32_t>(line.size()));
+      append_text(out, line);
+    }
+  }
+  return out;
+}
+
+using Parts = std::vector<std::span<const std::byte>>;
 
 Parts parts_of(const CocoArrays& arrays, std::span<const char> categories) {
   return {std::as_bytes(arrays.images),
@@ -106,41 +136,83 @@ Parts parts_of(const CocoArrays& arrays, std::span<const char> categories) {
 // Offsets and sizes of the sections and of the file.
 Header lay_out(const Parts& parts) {
   Header header;
-  uint64_t offset = sizeof(Header);
-  for (size_t i = 0; i < kSections; ++i) {
+  header.sections.reserve(parts.size());
+  uint64_t offset = header_bytes(parts.size());
+  for (const auto& part : parts) {
     offset = aligned(offset);
-    header.sections[i] = {offset, parts[i].size(), 0};
-    offset += parts[i].size();
+    header.sections.push_back({offset, part.size(), 0});
+    offset += part.size();
   }
-  header.file_bytes = offset;
+  header.preamble.file_bytes = offset;
   return header;
 }
 
-tl::unexpected<Error> corrupt(std::string_view what) {
-  return fail(ErrorCode::kCorrupt,
-              fmt::format("not a whole index: {}", what),
-              "make it again: atoll data index");
+// As it stands in the file.
+std::vector<char> packed(const Header& header) {
+  std::vector<char> out;
+  append(out, header.preamble);
+  for (const Section& section : header.sections) append(out, section);
+  append(out, static_cast<uint64_t>(XXH3_64bits(out.data(), out.size())));
+  return out;
+}
+
+Result<void> write_parts(const Parts& parts,
+                         uint32_t version,
+                         const IndexSource& source,
+                         storage::ObjectStore& store,
+                         std::string_view key) {
+  Header header = lay_out(parts);
+  header.preamble.version = version;
+  header.preamble.source = source;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    header.sections[i].hash = XXH3_64bits(parts[i].data(), parts[i].size());
+  }
+  const std::vector<char> begin = packed(header);
+
+  static constexpr std::array<std::byte, kAlignment> kPadding{};
+  std::vector<std::span<const std::byte>> pieces;
+  pieces.reserve(1 + 2 * parts.size());
+  pieces.push_back(std::as_bytes(std::span(begin)));
+  uint64_t offset = begin.size();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    pieces.push_back(std::span(kPadding).first(header.sections[i].offset - offset));
+    pieces.push_back(parts[i]);
+    offset = header.sections[i].offset + parts[i].size();
+  }
+  return store.put(key, pieces);
 }
 
 Result<Header> read_header(std::span<const std::byte> file) {
   Header header;
-  if (file.size() < sizeof header) return corrupt("it is too short");
-  std::memcpy(&header, file.data(), sizeof header);
-  if (header.magic != kMagic) return corrupt("it does not begin as one");
-  if (header.version != kVersion || header.byte_order != kByteOrder) {
+  if (file.size() < sizeof(Preamble)) return corrupt_index("it is too short");
+  std::memcpy(&header.preamble, file.data(), sizeof(Preamble));
+  const auto& [magic, version, byte_order, source, file_bytes] = header.preamble;
+  if (magic != kMagic) return corrupt_index("it does not begin as one");
+  if ((version != kOfJson && version != kOfRecords) || byte_order != kByteOrder) {
     return fail(
         ErrorCode::kUnsupported,
-        fmt::format("an index of version {}, this program reads {}", header.version, kVersion),
+        fmt::format(
+            "an index of version {}, this program reads {} and {}", version, kOfJson, kOfRecords),
         "make it again: atoll data index");
   }
-  if (header.hash != hash_of_header(header)) return corrupt("its header is damaged");
-  if (header.file_bytes != file.size()) {
-    return corrupt(fmt::format("it has {} bytes instead of {}", file.size(), header.file_bytes));
+  header.sections.resize(version == kOfRecords ? kRecordSections : kJsonSections);
+  const uint64_t size = header_bytes(header.sections.size());
+  if (file.size() < size) return corrupt_index("it is too short");
+  uint64_t hash = 0;
+  std::memcpy(&hash, file.data() + size - sizeof hash, sizeof hash);
+  if (hash != XXH3_64bits(file.data(), size - sizeof hash)) {
+    return corrupt_index("its header is damaged");
   }
+  if (file_bytes != file.size()) {
+    return corrupt_index(fmt::format("it has {} bytes instead of {}", file.size(), file_bytes));
+  }
+  std::memcpy(header.sections.data(),
+              file.data() + sizeof(Preamble),
+              header.sections.size() * sizeof(Section));
   for (const Section& section : header.sections) {
     if (section.offset % kAlignment != 0 || section.offset > file.size() ||
         section.size_bytes > file.size() - section.offset) {
-      return corrupt("a section lies outside of it");
+      return corrupt_index("a section lies outside of it");
     }
   }
   return header;
@@ -149,7 +221,9 @@ Result<Header> read_header(std::span<const std::byte> file) {
 // The section as an array; what follows the last whole element makes it corrupt.
 template <typename T>
 Result<std::span<const T>> array_of(std::span<const std::byte> file, const Section& section) {
-  if (section.size_bytes % sizeof(T) != 0) return corrupt("a section has a part of a record");
+  if (section.size_bytes % sizeof(T) != 0) {
+    return corrupt_index("a section has a part of a record");
+  }
   const auto bytes = file.subspan(section.offset, section.size_bytes);
   return std::span(reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T));
 }
@@ -178,150 +252,70 @@ Result<std::vector<Category>> categories_of(std::span<const std::byte> bytes) {
     int64_t id = 0;
     std::array<uint32_t, 2> sizes{};
     constexpr size_t kFixed = sizeof id + sizeof sizes;
-    if (bytes.size() < kFixed) return corrupt("a category is cut off");
+    if (bytes.size() < kFixed) return corrupt_index("a category is cut off");
     std::memcpy(&id, bytes.data(), sizeof id);
     std::memcpy(sizes.data(), bytes.data() + sizeof id, sizeof sizes);
     bytes = bytes.subspan(kFixed);
-    if (bytes.size() < uint64_t{sizes[0]} + sizes[1]) return corrupt("a category is cut off");
+    if (bytes.size() < uint64_t{sizes[0]} + sizes[1]) return corrupt_index("a category is cut off");
     if (!categories.empty() && categories.back().id >= id)
-      return corrupt("categories out of order");
+      return corrupt_index("categories out of order");
     std::string name = take(sizes[0]);
     categories.push_back({id, std::move(name), take(sizes[1])});
   }
   return categories;
 }
 
-// Everything that the functions of CocoDataset and of rle.h rely on.
-class Checker {
- public:
-  Checker(const CocoArrays& arrays, std::span<const Category> categories)
-      : arrays_(arrays), categories_(categories) {}
-
-  Result<void> check() {
-    ATOLL_TRY(check_images());
-    ATOLL_TRY(check_image_ids());
-    ATOLL_TRY(check_polygons());
-    ATOLL_TRY(check_masks());
-    ATOLL_TRY(check_annotations());
-    return {};
+Result<RecordFindings> findings_of(std::span<const std::byte> bytes) {
+  RecordFindings findings;
+  uint64_t notes = 0;
+  if (bytes.size() < 2 * sizeof(uint64_t)) return corrupt_index("its findings are cut off");
+  std::memcpy(&findings.bad_record_count, bytes.data(), sizeof(int64_t));
+  std::memcpy(&notes, bytes.data() + sizeof(int64_t), sizeof notes);
+  bytes = bytes.subspan(2 * sizeof(uint64_t));
+  while (!bytes.empty()) {
+    uint32_t size = 0;
+    if (bytes.size() < sizeof size) return corrupt_index("its findings are cut off");
+    std::memcpy(&size, bytes.data(), sizeof size);
+    bytes = bytes.subspan(sizeof size);
+    if (bytes.size() < size) return corrupt_index("its findings are cut off");
+    auto& lines = findings.notes.size() < notes ? findings.notes : findings.bad_records;
+    lines.emplace_back(reinterpret_cast<const char*>(bytes.data()), size);
+    bytes = bytes.subspan(size);
   }
-
- private:
-  Result<void> check_images() const {
-    if (arrays_.images.size() > std::numeric_limits<int32_t>::max()) return corrupt("images");
-    uint64_t name_end = 0;
-    for (const ImageRow& image : arrays_.images) {
-      const bool size_is_good =
-          image.width >= 1 && image.height >= 1 && image.width <= kMaxImageSide_px &&
-          image.height <= kMaxImageSide_px &&
-          rle_size_fits(static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width));
-      if (!size_is_good || image.name_end <= name_end) return corrupt("an image is impossible");
-      name_end = image.name_end;
-    }
-    if (name_end != arrays_.names.size()) return corrupt("the names' size");
-    return {};
+  if (findings.notes.size() != notes || findings.bad_record_count < 0) {
+    return corrupt_index("its findings");
   }
+  return findings;
+}
 
-  Result<void> check_image_ids() const {
-    if (arrays_.image_ids.size() != arrays_.images.size()) return corrupt("the table of ids' size");
-    for (size_t i = 0; i < arrays_.image_ids.size(); ++i) {
-      const auto& [id, index] = arrays_.image_ids[i];
-      const bool in_order = i == 0 || arrays_.image_ids[i - 1].id < id;
-      if (!in_order || static_cast<uint64_t>(index) >= arrays_.images.size() ||
-          arrays_.images[static_cast<size_t>(index)].id != id) {
-        return corrupt("the table of ids");
-      }
-    }
-    return {};
+Result<OpenedIndex> open_blob(storage::Blob blob) {
+  // A buffer that is read instead of mapped may lie anywhere; the arrays may not.
+  if (reinterpret_cast<uintptr_t>(blob.bytes().data()) % alignof(std::max_align_t) != 0) {
+    auto copy =
+        std::make_shared<std::vector<std::max_align_t>>(blob.size() / sizeof(std::max_align_t) + 1);
+    std::memcpy(copy->data(), blob.bytes().data(), blob.size());
+    const std::span bytes(reinterpret_cast<const std::byte*>(copy->data()), blob.size());
+    blob = storage::Blob(std::move(copy), bytes);
   }
-
-  Result<void> check_polygons() const {
-    uint64_t begin = 0;
-    for (const PolygonRow& polygon : arrays_.polygons) {
-      const uint64_t end = polygon.unit_end();
-      if (polygon.type() > CoordinateType::kFloat64 || end <= begin) {
-        return corrupt("a polygon is impossible");
-      }
-      // Pairs of numbers.
-      if ((end - begin) % (2 * units_of_number(polygon.type())) != 0) {
-        return corrupt("a polygon has half a point");
-      }
-      begin = end;
-    }
-    if (begin != arrays_.coordinates.size()) return corrupt("the coordinates' size");
-    return {};
-  }
-
-  Result<void> check_masks() const {
-    uint64_t begin = 0;
-    for (const MaskRow& mask : arrays_.masks) {
-      if (mask.run_end < begin || mask.run_end > arrays_.runs.size()) {
-        return corrupt("a mask is impossible");
-      }
-      uint64_t pixels = 0;
-      for (const uint32_t run : arrays_.runs.subspan(begin, mask.run_end - begin)) pixels += run;
-      if (pixels != uint64_t{mask.height} * mask.width) return corrupt("a mask's sum of runs");
-      begin = mask.run_end;
-    }
-    if (begin != arrays_.runs.size()) return corrupt("the runs' size");
-    return {};
-  }
-
-  Result<void> check_annotations() const {
-    if (arrays_.annotation_ends.size() != arrays_.images.size()) {
-      return corrupt("the number of groups");
-    }
-    uint32_t begin = 0;
-    for (size_t image = 0; image < arrays_.images.size(); ++image) {
-      const uint32_t end = arrays_.annotation_ends[image];
-      if (end < begin || end > arrays_.annotations.size()) return corrupt("a group is impossible");
-      for (const Annotation& annotation : arrays_.annotations.subspan(begin, end - begin)) {
-        if (!is_good(annotation, image)) return corrupt("an annotation is impossible");
-      }
-      begin = end;
-    }
-    if (begin != arrays_.annotations.size()) return corrupt("the annotations' size");
-    return {};
-  }
-
-  bool is_good(const Annotation& annotation, size_t image) const {
-    // Read as bytes: a bool of another value than 0 or 1 is no bool.
-    std::array<uint8_t, 2> kind_and_crowd{};
-    std::memcpy(kind_and_crowd.data(),
-                reinterpret_cast<const std::byte*>(&annotation) + offsetof(Annotation, kind),
-                sizeof kind_and_crowd);
-    if (kind_and_crowd[1] > 1 || annotation.image_index != static_cast<int64_t>(image))
-      return false;
-    if (!has_category(annotation.category_id)) return false;
-    const uint64_t end = uint64_t{annotation.first_part} + annotation.part_count;
-    switch (kind_and_crowd[0]) {
-      case static_cast<uint8_t>(SegmentationKind::kNone):
-        return true;
-      case static_cast<uint8_t>(SegmentationKind::kPolygons):
-        return annotation.part_count >= 1 && end <= arrays_.polygons.size();
-      case static_cast<uint8_t>(SegmentationKind::kRle): {
-        if (annotation.first_part >= arrays_.masks.size()) return false;
-        const MaskRow& mask = arrays_.masks[annotation.first_part];
-        const ImageRow& its_image = arrays_.images[image];
-        return mask.height == static_cast<uint32_t>(its_image.height) &&
-               mask.width == static_cast<uint32_t>(its_image.width);
-      }
-      default:
-        return false;
-    }
-  }
-
-  bool has_category(int64_t id) const {
-    // Without holes, as they mostly are, the place is known.
-    const auto place = static_cast<uint64_t>(id) - static_cast<uint64_t>(first_id());
-    if (place < categories_.size() && categories_[place].id == id) return true;
-    return std::ranges::binary_search(categories_, id, {}, &Category::id);
-  }
-  int64_t first_id() const { return categories_.empty() ? 0 : categories_.front().id; }
-
-  const CocoArrays& arrays_;
-  std::span<const Category> categories_;
-};
+  const auto file = blob.bytes();
+  const Header header = ATOLL_TRY(read_header(file));
+  const CocoArrays arrays = ATOLL_TRY(arrays_of(file, header));
+  const auto section = [&](SectionName name) {
+    return file.subspan(header.sections[name].offset, header.sections[name].size_bytes);
+  };
+  auto categories = ATOLL_TRY(categories_of(section(kCategories)));
+  ATOLL_TRY(internal::check_arrays(arrays, categories));
+  const auto owner = std::make_shared<storage::Blob>(blob);
+  OpenedIndex opened{header.preamble.source, CocoDataset(arrays, std::move(categories), owner), {}};
+  if (header.preamble.version != kOfRecords) return opened;
+  RecordTable table{ATOLL_TRY(array_of<RecordPlace>(file, header.sections[kPlaces])),
+                    ATOLL_TRY(array_of<uint32_t>(file, header.sections[kByName])),
+                    owner};
+  ATOLL_TRY(internal::check_table(table, opened.dataset.images()));
+  auto findings = ATOLL_TRY(findings_of(section(kFindings)));
+  opened.records = IndexedRecords{std::move(table), std::move(findings)};
+  return opened;
+}
 
 }  // namespace
 
@@ -329,7 +323,7 @@ uint64_t hash_of(std::string_view bytes) { return XXH3_64bits(bytes.data(), byte
 
 uint64_t index_size_bytes(const CocoDataset& dataset) {
   const auto categories = pack_categories(dataset.categories());
-  return lay_out(parts_of(dataset.arrays(), categories)).file_bytes;
+  return lay_out(parts_of(dataset.arrays(), categories)).preamble.file_bytes;
 }
 
 Result<void> write_index(const CocoDataset& dataset,
@@ -337,45 +331,25 @@ Result<void> write_index(const CocoDataset& dataset,
                          storage::ObjectStore& store,
                          std::string_view key) {
   const auto categories = pack_categories(dataset.categories());
-  const Parts parts = parts_of(dataset.arrays(), categories);
-  Header header = lay_out(parts);
-  header.source = source;
-  for (size_t i = 0; i < kSections; ++i) {
-    header.sections[i].hash = XXH3_64bits(parts[i].data(), parts[i].size());
-  }
-  header.hash = hash_of_header(header);
+  return write_parts(parts_of(dataset.arrays(), categories), kOfJson, source, store, key);
+}
 
-  static constexpr std::array<std::byte, kAlignment> kPadding{};
-  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(&header, 1))};
-  uint64_t offset = sizeof header;
-  for (size_t i = 0; i < kSections; ++i) {
-    pieces.push_back(std::span(kPadding).first(header.sections[i].offset - offset));
-    pieces.push_back(parts[i]);
-    offset = header.sections[i].offset + parts[i].size();
-  }
-  return store.put(key, pieces);
+Result<void> write_index(const CocoDataset& dataset,
+                         const IndexedRecords& records,
+                         const IndexSource& source,
+                         storage::ObjectStore& store,
+                         std::string_view key) {
+  const auto categories = pack_categories(dataset.categories());
+  const auto findings = pack_findings(records.findings);
+  Parts parts = parts_of(dataset.arrays(), categories);
+  parts.push_back(std::as_bytes(records.table.places));
+  parts.push_back(std::as_bytes(records.table.by_name));
+  parts.push_back(std::as_bytes(std::span(findings)));
+  return write_parts(parts, kOfRecords, source, store, key);
 }
 
 Result<OpenedIndex> open_index(storage::Blob blob, std::string_view name) {
-  const auto open = [&]() -> Result<OpenedIndex> {
-    // A buffer that is read instead of mapped may lie anywhere; the arrays may not.
-    if (reinterpret_cast<uintptr_t>(blob.bytes().data()) % alignof(std::max_align_t) != 0) {
-      auto copy = std::make_shared<std::vector<std::max_align_t>>(
-          blob.size() / sizeof(std::max_align_t) + 1);
-      std::memcpy(copy->data(), blob.bytes().data(), blob.size());
-      const std::span bytes(reinterpret_cast<const std::byte*>(copy->data()), blob.size());
-      blob = storage::Blob(std::move(copy), bytes);
-    }
-    const auto file = blob.bytes();
-    const Header header = ATOLL_TRY(read_header(file));
-    const CocoArrays arrays = ATOLL_TRY(arrays_of(file, header));
-    const Section& packed = header.sections[kCategories];
-    auto categories = ATOLL_TRY(categories_of(file.subspan(packed.offset, packed.size_bytes)));
-    ATOLL_TRY(Checker(arrays, categories).check());
-    auto owner = std::make_shared<storage::Blob>(blob);
-    return OpenedIndex{header.source, CocoDataset(arrays, std::move(categories), std::move(owner))};
-  };
-  auto opened = open();
+  auto opened = open_blob(std::move(blob));
   if (!opened) return tl::unexpected(std::move(opened).error().with_context(name));
   return opened;
 }
@@ -387,9 +361,10 @@ Result<void> verify_index(const storage::Blob& blob, std::string_view name) {
   for (const Section& section : header.sections) {
     const auto bytes = blob.bytes().subspan(section.offset, section.size_bytes);
     if (XXH3_64bits(bytes.data(), bytes.size()) == section.hash) continue;
-    return tl::unexpected(corrupt(fmt::format("the section at byte {} is damaged", section.offset))
-                              .value()
-                              .with_context(name));
+    return tl::unexpected(
+        corrupt_index(fmt::format("the section at byte {} is damaged", section.offset))
+            .value()
+            .with_context(name));
   }
   return {};
 }

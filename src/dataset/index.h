@@ -1,17 +1,21 @@
-// The annotations of a COCO JSON as a file that is mapped instead of parsed: every worker and every
-// rank of a machine then shares one copy, that of the page cache, and opening takes milliseconds.
+// The annotations of a COCO JSON, or of TFRecords, as a file that is mapped instead of parsed: every
+// worker and every rank of a machine then shares one copy, that of the page cache, and opening takes
+// milliseconds.
 //
 // The file, little-endian:
 //   0    "ATOLLIDX"
-//   8    version (uint32), byte-order mark 0x01020304 (uint32)
+//   8    version (uint32): 1 of a JSON, 2 of TFRecords; byte-order mark 0x01020304 (uint32)
 //   16   the JSON it was made from: size (uint64), time of last change in ns (int64), XXH3-64 of
-//        its bytes (uint64)
+//        its bytes (uint64). Of records: size of all, 0, XXH3-64 of what tells them apart
+//        (dataset/tfrecord_index.h)
 //   40   size of this file (uint64)
-//   48   kSections times: offset (uint64), size in bytes (uint64), XXH3-64 (uint64)
+//   48   10 times, of records 13: offset (uint64), size in bytes (uint64), XXH3-64 (uint64)
 //   end  XXH3-64 of all of the header before it (uint64)
 // Sections stand in the order of CocoArrays, then the categories, each at a multiple of 64 bytes;
 // they are the arrays of dataset/coco_arrays.h as they are. Categories: id (int64), sizes of name
-// and supercategory (uint32 each), the two texts; one after the other.
+// and supercategory (uint32 each), the two texts; one after the other. Of records, besides: the two
+// arrays of dataset/tfrecord_table.h; and the pass's findings: the number of bad records (int64), of
+// notes (uint64), then the notes and the bad records, each a size (uint32) and a text.
 //
 // Why XXH3: the JSON is read once more for it, at the speed of memory (CRC-32C would do that, too,
 // but 32 bits are few to tell files apart by). It protects from accidents. Nothing is trusted
@@ -25,11 +29,13 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "dataset/coco.h"
+#include "dataset/tfrecord_table.h"
 #include "storage/storage.h"
 
 namespace atl::dataset {
@@ -56,9 +62,22 @@ Result<void> write_index(const CocoDataset& dataset,
 // The size of the file that write_index would write.
 uint64_t index_size_bytes(const CocoDataset& dataset);
 
+// What the index of TFRecords holds besides. `table` fits the dataset; whether it fits the shards,
+// TfrecordStore must see to.
+struct IndexedRecords {
+  RecordTable table;
+  RecordFindings findings;
+};
+Result<void> write_index(const CocoDataset& dataset,
+                         const IndexedRecords& records,
+                         const IndexSource& source,
+                         storage::ObjectStore& store,
+                         std::string_view key);
+
 struct OpenedIndex {
   IndexSource source;
-  CocoDataset dataset;  // keeps the blob alive
+  CocoDataset dataset;                    // keeps the blob alive
+  std::optional<IndexedRecords> records;  // of TFRecords; keeps it alive, too
 };
 // kCorrupt with the reason for what is not a whole index of this version; kUnsupported for another
 // version. The sections' hashes are not looked at: verify_index does.

@@ -1,67 +1,29 @@
 // Finding, choosing and making index files.
 #include <fmt/format.h>
 
-#include <filesystem>
-
 #include "dataset/coco_builder.h"
 #include "dataset/index.h"
+#include "dataset/index_cache.h"
 #include "storage/local_store.h"
 
 namespace atl::dataset {
 namespace {
 
+using internal::cached_index_stem;
+using internal::has_lasting_etags;
+using internal::nanoseconds;
 using storage::Blob;
 using storage::ObjectInfo;
 using storage::ObjectStore;
 using Clock = std::chrono::steady_clock;
 
-// Of the JSON's name, so much stands in that of its index in the cache, for people.
-constexpr size_t kShownNameBytes = 100;
-
 std::string name_of(const ObjectStore& store, std::string_view key) {
   return fmt::format("{}/{}", store.uri(), key);
-}
-
-int64_t nanoseconds(const ObjectInfo& info) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(info.modified.time_since_epoch())
-      .count();
 }
 
 // A note for the user about an index that cannot be used; one that is not there is none.
 void note(const OpenAnnotationsOptions& options, const Error& error) {
   if (options.note && error.code != ErrorCode::kNotFound) options.note(error.to_string());
-}
-
-// Whether the store's ETags tell versions apart wherever the file is copied or mounted. A directory's
-// are made of inode and time, and a copy of the same JSON has others.
-bool has_lasting_etags(const ObjectStore& store) {
-  return store.uri().find("://") != std::string::npos;
-}
-
-// "x.json-0123456789abcdef": what the indexes of all versions of a JSON begin with in a cache.
-std::string cached_index_stem(const ObjectStore& store, std::string_view key) {
-  // The same directory by another relative path is the same.
-  std::string uri = store.uri();
-  if (!has_lasting_etags(store)) {
-    std::error_code error;
-    const auto absolute = std::filesystem::absolute(uri, error);
-    if (!error) uri = absolute.lexically_normal().string();
-  }
-  while (uri.ends_with('/')) uri.pop_back();
-  const std::string_view name = key.substr(key.rfind('/') + 1);
-  return fmt::format(
-      "{}-{:016x}", name.substr(0, kShownNameBytes), hash_of(fmt::format("{}/{}", uri, key)));
-}
-
-// The indexes of the versions that are no more. What cannot be removed does no harm.
-void remove_older_indexes(ObjectStore& cache, const std::string& stem, std::string_view newest) {
-  std::vector<std::string> older;
-  const auto listed = cache.list(stem + "-", [&](const ObjectInfo& info) {
-    if (info.key != newest && info.key.ends_with(kIndexSuffix)) older.push_back(info.key);
-    return true;
-  });
-  if (!listed) return;
-  for (const std::string& key : older) (void)cache.remove(key);
 }
 
 // The index, if there is one that was made from the JSON as it is now. A JSON of another time may
@@ -84,7 +46,7 @@ std::optional<CocoDataset> open_if_valid(ObjectStore& index_store,
     return std::nullopt;
   }
   const IndexSource& source = opened->source;
-  bool same = source.size_bytes == json.size_bytes;
+  bool same = !opened->records && source.size_bytes == json.size_bytes;
   if (same && !named_by_version && source.modified_ns != nanoseconds(json)) {
     const auto text = json_store.get(json.key);
     same = text && hash_of(text->text()) == source.hash;
@@ -150,7 +112,9 @@ Result<CocoDataset> open_annotations(ObjectStore& store,
     if (options.note) options.note(written.error().to_string());
     return dataset;
   }
-  if (by_version) remove_older_indexes(*cache, cached_index_stem(store, key), cache_key);
+  if (by_version) {
+    internal::remove_older_indexes(*cache, cached_index_stem(store, key), cache_key);
+  }
   auto mapped = open_if_valid(*cache, cache_key, store, info, by_version, options);
   return mapped ? std::move(*mapped) : std::move(dataset);
 }
@@ -169,7 +133,7 @@ Result<IndexBuild> build_index(ObjectStore& store,
   const std::string index_name = name_of(index_store, index_key);
   if (const auto blob = index_store.get(index_key); blob && verify_index(*blob, index_name)) {
     const auto opened = ATOLL_TRY(open_index(*blob, index_name));
-    if (opened.source == source) {
+    if (!opened.records && opened.source == source) {
       build.was_valid = true;
       build.index_bytes = blob->size();
       build.images = opened.dataset.images().size();

@@ -252,6 +252,18 @@ TEST_F(OpenAnnotations, a_json_written_again_with_the_same_bytes_keeps_its_index
   EXPECT_THAT(notes_, IsEmpty());
 }
 
+TEST_F(OpenAnnotations, an_index_of_records_is_none_of_a_json) {
+  put(1);
+  const auto json = store_.head(kKey).value();
+  const IndexSource source{json.size_bytes,
+                           std::chrono::nanoseconds(json.modified.time_since_epoch()).count(),
+                           hash_of(text_)};
+  ASSERT_TRUE(write_index(CocoBuilder().finish(), IndexedRecords(), source, store_, beside_));
+  ASSERT_TRUE(open_index(*store_.get(beside_), "x")->records);
+  expect_opens();
+  EXPECT_FALSE(build(beside_).was_valid);
+}
+
 TEST_F(OpenAnnotations, a_damaged_index_is_passed_over_with_a_note) {
   put(1);
   ASSERT_TRUE(storage::put_text(store_, beside_, "no index"));

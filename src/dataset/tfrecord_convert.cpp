@@ -18,6 +18,7 @@
 #include "dataset/image.h"
 #include "dataset/tfrecord.h"
 #include "dataset/tfrecord_labels.h"
+#include "dataset/tfrecord_manifest.h"
 #include "dataset/tfrecord_schema.h"
 #include "dataset/tfrecord_shards.h"
 
@@ -107,14 +108,6 @@ Result<bool> write_file(storage::ObjectStore& store,
   return false;
 }
 
-// A finished shard, as the manifest has it.
-struct ShardEntry {
-  uint64_t size_bytes = 0;
-  uint32_t crc = 0;
-  int64_t images = 0;
-  std::vector<std::string> bad_images;
-};
-
 class Exporter {
  public:
   Exporter(const CocoDataset& dataset,
@@ -181,7 +174,7 @@ class Exporter {
     const std::string labels = label_map_text(dataset_.categories());
     ATOLL_TRY(write_file(out_, kLabelMapKey, std::as_bytes(std::span(labels)), options_.overwrite));
     if (!ours) return storage::put_text(out_, manifest_key_, first_line);
-    read_manifest(manifest->text().substr(first_line.size()));
+    recorded_ = read_manifest(manifest->text().substr(first_line.size()));
     return {};
   }
 
@@ -197,25 +190,6 @@ class Exporter {
     if (!options_.overwrite) return in_the_way(out_, others.front());
     for (const std::string& key : others) ATOLL_TRY(out_.remove(key));
     return {};
-  }
-
-  // A line that is cut off or none of ours costs no more than its shard being made again.
-  void read_manifest(std::string_view lines) {
-    while (!lines.empty()) {
-      const auto line = lines.substr(0, lines.find('\n'));
-      lines.remove_prefix(std::min(lines.size(), line.size() + 1));
-      const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (!json.is_object()) continue;
-      try {
-        ShardEntry entry{.size_bytes = json.at("bytes").get<uint64_t>(),
-                         .crc = json.at("crc32c").get<uint32_t>(),
-                         .images = json.at("images").get<int64_t>(),
-                         .bad_images = json.at("bad_images").get<std::vector<std::string>>()};
-        recorded_[json.at("shard").get<std::string>()] = std::move(entry);
-      } catch (const Json::exception&) {
-        continue;
-      }
-    }
   }
 
   Result<void> convert(size_t shard) {
@@ -257,12 +231,7 @@ class Exporter {
     entry.size_bytes = file.size();
     entry.crc = crc32c(std::span<const std::byte>(file));
     ATOLL_TRY(put(out_, name_of(shard), file));
-    const Json line = {{"shard", name_of(shard)},
-                       {"bytes", entry.size_bytes},
-                       {"crc32c", entry.crc},
-                       {"images", entry.images},
-                       {"bad_images", entry.bad_images}};
-    const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    const std::string text = manifest_line(name_of(shard), entry);
     ATOLL_TRY(out_.append(manifest_key_, std::as_bytes(std::span(text))));
     const std::lock_guard lock(mutex_);
     return finish(shard, std::move(entry));
@@ -316,7 +285,7 @@ class Exporter {
   const ConvertOptions& options_;
   const std::string manifest_key_;
   size_t shard_count_ = 1;
-  std::map<std::string, ShardEntry> recorded_;
+  FinishedShards recorded_;
   Progress progress_;
   std::mutex mutex_;  // guards what follows
   std::map<size_t, ShardEntry> finished_;

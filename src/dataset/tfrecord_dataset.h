@@ -1,5 +1,7 @@
 // A dataset in TFRecords, opened: one pass over all records makes the annotations (masks become
-// runs) and notes where each picture lies; the pictures stay in the files.
+// runs) and notes where each picture lies; the pictures stay in the files. What the pass has made is kept as
+// an index in a cache folder, if there is one (dataset/tfrecord_index.h): then other processes and later starts map that
+// instead of reading the records.
 //
 // What the schema does not say outright:
 //   image id    source_id, where all are different whole numbers; else 1, 2, … in the records'
@@ -36,6 +38,12 @@ struct TfrecordOptions {
   // Of the files, in bytes; from one thread at a time.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
   std::stop_token stop;  // kCancelled
+  // Where the index is kept; "": nowhere, and all records are read.
+  std::string cache_folder;
+  // Fewer records than that are read each time: it takes a moment.
+  uint64_t index_from_bytes = uint64_t{16} << 20;
+  // Told that it cannot be written, or that another process makes it and is waited for.
+  std::function<void(const std::string&)> note;
 };
 
 struct TfrecordDataset {
@@ -43,7 +51,8 @@ struct TfrecordDataset {
   CocoDataset dataset;
   std::string pattern;             // of the files, for messages
   std::vector<std::string> notes;  // what a person should know, a line each
-  // "train-00003-of-00256.tfrecord: the record at byte 1234: why", in the files' order.
+  // "train-00003-of-00256.tfrecord: the record at byte 1234: why", in the files' order. Out of an index: as the pass
+  // found them that made it.
   std::vector<std::string> bad_records;
   int64_t bad_record_count = 0;  // with an estimate of what a broken file has lost
   std::vector<std::string> missing_shards;
@@ -52,8 +61,13 @@ struct TfrecordDataset {
   bool categories_are_listed = false;
 };
 
+// Where an index has more bad records than allowed, the records are read again.
 // Errors: see find_tfrecord_shards (kNotFound: there are no records of this split); more bad
 // records than allowed (kInvalidInput, all named); a label map that is none; a store that fails.
 Result<TfrecordDataset> open_tfrecords(std::string_view uri, const TfrecordOptions& options);
+// The same of the files in a store; `pattern` is what a URI has behind its directory.
+Result<TfrecordDataset> open_tfrecords(std::unique_ptr<storage::ObjectStore> files,
+                                       const std::string& pattern,
+                                       const TfrecordOptions& options);
 
 }  // namespace atl::dataset

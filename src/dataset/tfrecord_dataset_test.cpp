@@ -9,11 +9,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "dataset/image.h"
 #include "dataset/synth.h"
-#include "dataset/tfrecord.h"
 #include "dataset/tfrecord_convert.h"
-#include "dataset/tfrecord_example.h"
+#include "dataset/tfrecord_fixture.h"
 #include "dataset/tfrecord_shards.h"
 #include "storage/local_store.h"
 
@@ -31,33 +29,6 @@ std::string contents(const fs::path& path) {
   text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
 }
-
-// One image of 8 x 6 with an object of each label given.
-struct Made {
-  std::string source_id = "1";
-  std::string file_name = "a.png";
-  std::vector<int64_t> labels;
-  std::vector<std::string_view> texts;
-
-  std::string record() const {
-    const auto png = encode_png({8, 6, std::vector<uint8_t>(8 * 6 * 3)}).value();
-    TfExampleWriter writer;
-    writer.add("image/encoded", {reinterpret_cast<const char*>(png.data()), png.size()});
-    if (!file_name.empty()) writer.add("image/filename", file_name);
-    if (!source_id.empty()) writer.add("image/source_id", source_id);
-    writer.add("image/height", int64_t{6});
-    writer.add("image/width", int64_t{8});
-    const std::vector<float> low(labels.size(), 0.0F);
-    const std::vector<float> high(labels.size(), 0.5F);
-    writer.add_floats("image/object/bbox/xmin", low);
-    writer.add_floats("image/object/bbox/ymin", low);
-    writer.add_floats("image/object/bbox/xmax", high);
-    writer.add_floats("image/object/bbox/ymax", high);
-    writer.add_integers("image/object/class/label", labels);
-    writer.add_bytes("image/object/class/text", texts);
-    return frame_tfrecord(writer.finish());
-  }
-};
 
 class Tfrecords : public testing::Test {
  protected:
@@ -255,14 +226,14 @@ TEST_F(Tfrecords, the_store_is_as_others_but_read_only) {
 
 TEST_F(Tfrecords, ids_that_are_no_numbers_or_not_unique_are_replaced_by_the_order) {
   write("train.tfrecord",
-        Made{"abc", "a.png", {}, {}}.record() + Made{"7", "b.png", {}, {}}.record());
+        MadeRecord{"abc", "a.png", {}, {}}.record() + MadeRecord{"7", "b.png", {}, {}}.record());
   auto records = open();
   ASSERT_TRUE(records.has_value()) << records.error().to_string();
   EXPECT_EQ(records->dataset.images()[0].id, 1);
   EXPECT_EQ(records->dataset.images()[1].id, 2);
   EXPECT_THAT(records->notes, ElementsAre(HasSubstr("\"abc\" is no whole number")));
   write("train.tfrecord",
-        Made{"7", "a.png", {}, {}}.record() + Made{"7", "b.png", {}, {}}.record());
+        MadeRecord{"7", "a.png", {}, {}}.record() + MadeRecord{"7", "b.png", {}, {}}.record());
   records = open();
   ASSERT_TRUE(records.has_value());
   EXPECT_EQ(records->dataset.images()[1].id, 2);
@@ -271,9 +242,11 @@ TEST_F(Tfrecords, ids_that_are_no_numbers_or_not_unique_are_replaced_by_the_orde
 
 TEST_F(Tfrecords, names_that_cannot_be_keys_are_replaced_by_the_id) {
   write("train.tfrecord",
-        Made{"1", "../../etc/x.png", {}, {}}.record() + Made{"2", "", {}, {}}.record() +
-            Made{"3", "same.png", {}, {}}.record() + Made{"4", "same.png", {}, {}}.record() +
-            Made{"5", "000000000006.png", {}, {}}.record() + Made{"6", "", {}, {}}.record());
+        MadeRecord{"1", "../../etc/x.png", {}, {}}.record() + MadeRecord{"2", "", {}, {}}.record() +
+            MadeRecord{"3", "same.png", {}, {}}.record() +
+            MadeRecord{"4", "same.png", {}, {}}.record() +
+            MadeRecord{"5", "000000000006.png", {}, {}}.record() +
+            MadeRecord{"6", "", {}, {}}.record());
   const auto records = open();
   ASSERT_TRUE(records.has_value()) << records.error().to_string();
   EXPECT_THAT(names(*records),
@@ -289,8 +262,9 @@ TEST_F(Tfrecords, names_that_cannot_be_keys_are_replaced_by_the_id) {
 
 TEST_F(Tfrecords, without_a_label_map_the_classes_are_those_that_occur) {
   write("train.tfrecord",
-        Made{"1", "a.png", {9, 4}, {"nine", "four"}}.record() +
-            Made{"2", "b.png", {4, 5}, {}}.record() + Made{"3", "c.png", {9}, {"neuf"}}.record());
+        MadeRecord{"1", "a.png", {9, 4}, {"nine", "four"}}.record() +
+            MadeRecord{"2", "b.png", {4, 5}, {}}.record() +
+            MadeRecord{"3", "c.png", {9}, {"neuf"}}.record());
   const auto records = open();
   ASSERT_TRUE(records.has_value()) << records.error().to_string();
   EXPECT_FALSE(records->categories_are_listed);
@@ -303,7 +277,7 @@ TEST_F(Tfrecords, without_a_label_map_the_classes_are_those_that_occur) {
 }
 
 TEST_F(Tfrecords, a_label_map_names_the_classes_with_and_without_objects) {
-  write("train.tfrecord", Made{"1", "a.png", {2, 3}, {"/m/2", "three"}}.record());
+  write("train.tfrecord", MadeRecord{"1", "a.png", {2, 3}, {"/m/2", "three"}}.record());
   write("label_map.pbtxt", "item{id:1 name:'one'} item{id:2 name:'/m/2' display_name:'two'}");
   const auto records = open();
   ASSERT_TRUE(records.has_value()) << records.error().to_string();
@@ -321,7 +295,7 @@ TEST_F(Tfrecords, a_label_map_names_the_classes_with_and_without_objects) {
 }
 
 TEST_F(Tfrecords, a_label_map_of_another_name_is_taken_where_it_is_the_only_one) {
-  write("train.tfrecord", Made{"1", "a.png", {2}, {}}.record());
+  write("train.tfrecord", MadeRecord{"1", "a.png", {2}, {}}.record());
   write("graph.pbtxt", "node { name: 'not ours' }");
   write("coco_label_map.pbtxt", "item{id:2 name:'two'}");
   EXPECT_EQ(open()->dataset.categories()[0].name, "two");
@@ -335,10 +309,10 @@ TEST_F(Tfrecords, a_label_map_of_another_name_is_taken_where_it_is_the_only_one)
 TEST_F(Tfrecords, a_pattern_may_name_a_folder_below_whose_label_map_is_taken) {
   fs::create_directory(folder_ / "train");
   fs::create_directory(folder_ / "other");
-  write("train/part-1.tfrecord", Made{.labels = {1}, .texts = {"cat"}}.record());
-  write("train/part-2.tfrecord", Made{.source_id = "2", .file_name = "b.png"}.record());
+  write("train/part-1.tfrecord", MadeRecord{.labels = {1}, .texts = {"cat"}}.record());
+  write("train/part-2.tfrecord", MadeRecord{.source_id = "2", .file_name = "b.png"}.record());
   write("train/label_map.pbtxt", "item { id: 1 name: 'cat' } item { id: 2 name: 'dog' }");
-  write("other/part-3.tfrecord", Made{}.record());
+  write("other/part-3.tfrecord", MadeRecord{}.record());
   write("label_map.pbtxt", "item { id: 1 name: 'another' }");
   TfrecordOptions options;
   options.pattern = "train/part-*";

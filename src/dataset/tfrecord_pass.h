@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "dataset/coco_builder.h"
 #include "dataset/tfrecord_labels.h"
-#include "dataset/tfrecord_store.h"
+#include "dataset/tfrecord_table.h"
 
 namespace atl::dataset {
 
@@ -24,7 +24,7 @@ struct PassedRecord {
   int64_t height = 0;
   std::vector<AnnotationRecord> objects;
   std::vector<std::string> class_texts;  // one an object, or none
-  TfrecordStore::Place place;
+  RecordPlace place;
 };
 
 struct ShardPass {

@@ -9,38 +9,42 @@
 
 namespace atl::dataset {
 
-bool TfrecordStore::add(std::string name, const Place& place) {
-  return places_.emplace(std::move(name), place).second;
-}
-
 std::string TfrecordStore::uri() const { return "tfrecord:" + files_->uri(); }
 
-Result<const TfrecordStore::Place*> TfrecordStore::place_of(std::string_view key) const {
+const RecordPlace* TfrecordStore::find(std::string_view key) const {
+  const auto by_name = [this](uint32_t image) { return name_of(image); };
+  const auto at = std::ranges::lower_bound(table_.by_name, key, {}, by_name);
+  if (at == table_.by_name.end() || name_of(*at) != key) return nullptr;
+  return &table_.places[*at];
+}
+
+Result<const RecordPlace*> TfrecordStore::place_of(std::string_view key) const {
   ATOLL_TRY_CONTEXT(storage::check_key(key), uri());
-  const auto found = places_.find(key);
-  if (found != places_.end()) return &found->second;
+  if (const RecordPlace* place = find(key)) return place;
   return fail(ErrorCode::kNotFound, fmt::format("{}: no record of {}", uri(), key));
 }
 
-storage::ObjectInfo TfrecordStore::info(const std::string& name, const Place& place) const {
+storage::ObjectInfo TfrecordStore::info(std::string_view name, const RecordPlace& place) const {
   const auto& shard = shards_[place.shard];
-  return {
-      name, place.encoded_bytes, shard.modified, fmt::format("{}-{:x}", shard.etag, place.offset)};
+  return {std::string(name),
+          place.encoded_bytes,
+          shard.modified,
+          fmt::format("{}-{:x}", shard.etag, place.offset)};
 }
 
 Result<storage::ObjectInfo> TfrecordStore::head(std::string_view key) {
-  const Place* place = ATOLL_TRY(place_of(key));
-  return info(std::string(key), *place);
+  const RecordPlace* place = ATOLL_TRY(place_of(key));
+  return info(key, *place);
 }
 
-storage::ObjectRange TfrecordStore::frame_of(const Place& place) const {
+storage::ObjectRange TfrecordStore::frame_of(const RecordPlace& place) const {
   return {shards_[place.shard].key,
           place.offset,
           kTfrecordHeaderBytes + place.data_bytes + kTfrecordFooterBytes};
 }
 
 Result<storage::Blob> TfrecordStore::get(std::string_view key) {
-  const Place& place = *ATOLL_TRY(place_of(key));
+  const RecordPlace& place = *ATOLL_TRY(place_of(key));
   const storage::ObjectRange range = frame_of(place);
   const auto frame = ATOLL_TRY(files_->get_range(range.key, range.offset, range.size_bytes));
   const auto where = [&] {
@@ -70,10 +74,11 @@ Result<storage::Blob> TfrecordStore::get_range(std::string_view key,
 Result<void> TfrecordStore::list(std::string_view prefix,
                                  const std::function<bool(const storage::ObjectInfo&)>& visit) {
   ATOLL_TRY_CONTEXT(storage::check_prefix(prefix), uri());
-  for (auto at = places_.lower_bound(prefix);
-       at != places_.end() && std::string_view(at->first).starts_with(prefix);
+  const auto by_name = [this](uint32_t image) { return name_of(image); };
+  for (auto at = std::ranges::lower_bound(table_.by_name, prefix, {}, by_name);
+       at != table_.by_name.end() && name_of(*at).starts_with(prefix);
        ++at) {
-    if (!visit(info(at->first, at->second))) break;
+    if (!visit(info(name_of(*at), table_.places[*at]))) break;
   }
   return {};
 }
@@ -96,10 +101,20 @@ void TfrecordStore::will_need(std::span<const std::string> keys) {
   std::vector<storage::ObjectRange> frames;
   frames.reserve(keys.size());
   for (const std::string& key : keys) {
-    const auto place = places_.find(key);  // whoever reads another name is told so then
-    if (place != places_.end()) frames.push_back(frame_of(place->second));
+    const RecordPlace* place = find(key);  // whoever reads another name is told so then
+    if (place != nullptr) frames.push_back(frame_of(*place));
   }
   files_->will_need_ranges(frames);
+}
+
+bool fits_shards(const RecordTable& table, std::span<const storage::ObjectInfo> shards) {
+  constexpr uint64_t kFrame = kTfrecordHeaderBytes + kTfrecordFooterBytes;
+  return std::ranges::all_of(table.places, [&](const RecordPlace& place) {
+    if (place.shard >= shards.size()) return false;
+    const uint64_t size = shards[place.shard].size_bytes;
+    if (size < kFrame || place.data_bytes > size - kFrame) return false;
+    return place.offset <= size - kFrame - place.data_bytes;
+  });
 }
 
 }  // namespace atl::dataset

@@ -3,37 +3,32 @@
 // goes through an ObjectStore and so reads them where they lie. Read-only.
 //
 // A get() reads the whole record from the files' store, for its checksum is over all of it, and
-// hands out a view into that. kCorrupt names the file and the record's offset.
+// hands out a view into that. kCorrupt names the file and the record's offset. Names and places are views of flat
+// arrays, which the ranks of a machine share where those are a mapped index.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "dataset/coco.h"
+#include "dataset/tfrecord_table.h"
 #include "storage/storage.h"
 
 namespace atl::dataset {
 
 class TfrecordStore : public storage::ObjectStore {
  public:
-  // Where a picture lies.
-  struct Place {
-    uint32_t shard = 0;
-    uint64_t offset = 0;          // of the record's frame, in the shard
-    uint64_t data_bytes = 0;      // of the record's data
-    uint64_t encoded_offset = 0;  // in the data
-    uint64_t encoded_bytes = 0;
-  };
-
-  // `files` holds the shards.
+  // `files` holds the shards; the table is that of the dataset, whose names are the keys.
   TfrecordStore(std::unique_ptr<storage::ObjectStore> files,
-                std::vector<storage::ObjectInfo> shards)
-      : files_(std::move(files)), shards_(std::move(shards)) {}
-
-  // False where the name is taken. Not thread safe, unlike the rest; before the first use.
-  bool add(std::string name, const Place& place);
+                std::vector<storage::ObjectInfo> shards,
+                CocoDataset dataset,
+                RecordTable table)
+      : files_(std::move(files)),
+        shards_(std::move(shards)),
+        dataset_(std::move(dataset)),
+        table_(std::move(table)) {}
 
   std::string uri() const override;
   Result<storage::ObjectInfo> head(std::string_view key) override;
@@ -51,14 +46,21 @@ class TfrecordStore : public storage::ObjectStore {
   void will_need(std::span<const std::string> keys) override;
 
  private:
-  storage::ObjectRange frame_of(const Place& place) const;
-  Result<const Place*> place_of(std::string_view key) const;
-  storage::ObjectInfo info(const std::string& name, const Place& place) const;
+  std::string_view name_of(uint32_t image) const { return dataset_.images()[image].file_name; }
+  storage::ObjectRange frame_of(const RecordPlace& place) const;
+  // nullptr: none of that name.
+  const RecordPlace* find(std::string_view key) const;
+  Result<const RecordPlace*> place_of(std::string_view key) const;
+  storage::ObjectInfo info(std::string_view name, const RecordPlace& place) const;
   tl::unexpected<Error> read_only(std::string_view what, std::string_view key) const;
 
   const std::unique_ptr<storage::ObjectStore> files_;
   const std::vector<storage::ObjectInfo> shards_;
-  std::map<std::string, Place, std::less<>> places_;
+  const CocoDataset dataset_;
+  const RecordTable table_;
 };
+
+// Whether every place lies within its shard: what a table out of a file does not promise.
+bool fits_shards(const RecordTable& table, std::span<const storage::ObjectInfo> shards);
 
 }  // namespace atl::dataset

@@ -5,6 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <numeric>
+
+#include "dataset/coco_builder.h"
 #include "dataset/tfrecord.h"
 #include "storage/cache/cached_store.h"
 #include "storage/cache/fake_block_cache.h"
@@ -21,7 +25,8 @@ class TfrecordBucket : public testing::Test {
  protected:
   TfrecordBucket() {
     std::vector<std::string> shards(2);
-    std::vector<std::pair<std::string, TfrecordStore::Place>> places;
+    std::vector<RecordPlace> places;
+    CocoBuilder builder;
     for (size_t i = 0; i < kPictures; ++i) {
       const std::string name = fmt::format("{:03}.jpg", i);
       const std::string picture(700 + 37 * i, static_cast<char>('a' + i % 26));
@@ -29,10 +34,12 @@ class TfrecordBucket : public testing::Test {
       pictures_.emplace(name, picture);
       std::string& shard = shards[i % 2];
       const std::string data = "before" + picture + "behind";
-      places.emplace_back(
-          name,
-          TfrecordStore::Place{
-              static_cast<uint32_t>(i % 2), shard.size(), data.size(), 6, picture.size()});
+      places.push_back({.shard = static_cast<uint32_t>(i % 2),
+                        .offset = shard.size(),
+                        .data_bytes = data.size(),
+                        .encoded_offset = 6,
+                        .encoded_bytes = picture.size()});
+      EXPECT_TRUE(builder.add_image(static_cast<int64_t>(i), 8, 6, name));
       shard += frame_tfrecord(data);
       // Not the files' order.
       order_.insert(order_.begin() + static_cast<ptrdiff_t>(i * 7 % (order_.size() + 1)), name);
@@ -43,8 +50,11 @@ class TfrecordBucket : public testing::Test {
       remote_->put(key, shards[i]);
       infos.push_back(remote_->stat(key)->info);
     }
-    records_ = std::make_unique<TfrecordStore>(open(record_cache_), infos);
-    for (auto& [name, place] : places) EXPECT_TRUE(records_->add(name, place));
+    places_ = std::move(places);
+    by_name_.resize(kPictures);
+    std::iota(by_name_.begin(), by_name_.end(), 0U);  // as they are called
+    records_ = std::make_unique<TfrecordStore>(
+        open(record_cache_), infos, builder.finish(), RecordTable{places_, by_name_, nullptr});
     files_ = open(file_cache_);
   }
   std::unique_ptr<storage::ObjectStore> open(std::shared_ptr<BlockCache> cache) {
@@ -75,6 +85,8 @@ class TfrecordBucket : public testing::Test {
   const std::shared_ptr<storage::FakeBlockCache> file_cache_ =
       std::make_shared<storage::FakeBlockCache>(1000);
   std::map<std::string, std::string> pictures_;
+  std::vector<RecordPlace> places_;
+  std::vector<uint32_t> by_name_;
   std::vector<std::string> order_;
   std::unique_ptr<TfrecordStore> records_;
   std::unique_ptr<storage::ObjectStore> files_;

@@ -30,11 +30,9 @@ std::string as_prefix(std::string images) {
 }
 
 // A dataset of the first images only, so that evaluation, too, knows no others.
-Result<dataset::CocoDataset> first_images(const dataset::CocoDataset& all,
-                                          int64_t count,
-                                          std::span<const dataset::Category> categories) {
+Result<dataset::CocoDataset> first_images(const dataset::CocoDataset& all, int64_t count) {
   dataset::CocoBuilder builder;
-  for (const auto& category : categories) ATOLL_TRY(builder.add_category(category));
+  for (const auto& category : all.categories()) ATOLL_TRY(builder.add_category(category));
   const auto images = all.images().first(std::min(all.images().size(), static_cast<size_t>(count)));
   for (const auto image : images) {
     ATOLL_TRY(
@@ -120,7 +118,7 @@ Result<void> read_annotations(const SplitOptions& options, Split& split) {
   return {};
 }
 
-// The pass over all records of the split.
+// The pass over all records of the split, or what an earlier one has kept.
 Result<void> read_records(const SplitOptions& options, Split& split) {
   if (!options.images.empty()) {
     return fail(
@@ -136,6 +134,8 @@ Result<void> read_records(const SplitOptions& options, Split& split) {
   records.max_bad_records = options.max_bad_records;
   records.bad_limit_name = options.bad_limit_name;
   records.stop = options.stop;
+  records.cache_folder = options.console.cache_folder;
+  records.note = options.console.line;
   records.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
     const auto done = static_cast<double>(done_bytes);
@@ -187,8 +187,7 @@ Result<Split> open_split(const SplitOptions& options) {
     ATOLL_TRY(read_annotations(options, split));
   }
   if (options.limit_images > 0) {
-    split.dataset =
-        ATOLL_TRY(first_images(split.dataset, options.limit_images, split.dataset.categories()));
+    split.dataset = ATOLL_TRY(first_images(split.dataset, options.limit_images));
   }
   if (split.dataset.categories().empty()) {
     return fail(ErrorCode::kInvalidInput, fmt::format("{}: no categories", split.name()));
@@ -219,19 +218,22 @@ model::CategoryMap categories_of(const dataset::CocoDataset& dataset) {
 namespace {
 
 // The split's dataset with the model's categories, where its own are among them.
-Result<bool> take_categories(const model::CategoryMap& model, Split& split) {
+bool take_categories(const model::CategoryMap& model, Split& split) {
   std::vector<dataset::Category> categories;
+  categories.reserve(model.ids.size());
   for (size_t i = 0; i < model.ids.size(); ++i) {
     categories.push_back({.id = model.ids[i], .name = model.names[i]});
   }
+  std::ranges::sort(categories, {}, &dataset::Category::id);
+  const auto twice = std::ranges::adjacent_find(categories, {}, &dataset::Category::id);
+  if (twice != categories.end()) return false;
   for (const auto& own : split.dataset.categories()) {
     const auto same = [&](const auto& other) {
       return other.id == own.id && other.name == own.name;
     };
     if (std::ranges::none_of(categories, same)) return false;
   }
-  const auto all = static_cast<int64_t>(split.dataset.images().size());
-  split.dataset = ATOLL_TRY(first_images(split.dataset, all, categories));
+  split.dataset = split.dataset.with_categories(std::move(categories));
   return true;
 }
 
@@ -242,7 +244,7 @@ Result<void> check_categories(const model::CategoryMap& model,
                               std::string_view model_name) {
   const auto data = categories_of(split.dataset);
   if (data == model) return {};
-  if (split.only_seen_categories && ATOLL_TRY(take_categories(model, split))) return {};
+  if (split.only_seen_categories && take_categories(model, split)) return {};
   return fail(ErrorCode::kInvalidInput,
               fmt::format("{} and {} have different categories: {} against {}",
                           model_name,
