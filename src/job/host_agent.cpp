@@ -131,6 +131,7 @@ void HostAgent::serve(const Ready& command, AgentTime now) {
 
 void HostAgent::serve(const Began& command, AgentTime) {
   const StepMessage message{in_round_, command.step};
+  take(message);
   if (leader_) {
     leader_->step(self_.agent, message);
   } else if (state_ == State::kJoined) {
@@ -280,6 +281,8 @@ void HostAgent::take_message(const AgentMessage& message, AgentTime now) {
     take(own);
   } else if (const auto* end = std::get_if<EndMessage>(&message)) {
     take(*end);
+  } else if (const auto* step = std::get_if<StepMessage>(&message)) {
+    take(*step);
   } else if (const auto* over = std::get_if<OverMessage>(&message)) {
     go_over(*over);
   } else {
@@ -297,6 +300,11 @@ void HostAgent::take(const BeginMessage& message) {
 void HostAgent::take(const EndMessage& message) {
   if (message.stops) stop_signal_ = message.signal;  // whatever becomes of this leader
   if (message.round == in_round_ && in_round_ != 0) orders_.push(message);
+}
+
+// The leader may die before the round ends: then a host that has heard of the step tells the next one.
+void HostAgent::take(const StepMessage& message) {
+  if (message.round == history_.round) history_.went_on(message.step);
 }
 
 void HostAgent::lose_leader(int signal, const std::string& why, AgentTime now) {
