@@ -310,10 +310,12 @@ void HostAgent::take(const StepMessage& message) {
 void HostAgent::lose_leader(int signal, const std::string& why, AgentTime now) {
   const bool joined = state_ == State::kJoined;
   leader_channel_.reset();
-  if (joined) keeper_.watch();
   state_ = State::kSeeking;
-  seeking_since_ = now;
-  said_waiting_ = false;
+  if (joined) {
+    keeper_.watch();
+    seeking_since_ = now;  // who has never reached it goes on with the same search
+    said_waiting_ = false;
+  }
   // Not at once again, where it has just refused.
   next_attempt_ = joined ? now : now + silence() / 16;
   if (!joined) return;

@@ -326,6 +326,30 @@ TEST_F(HostAgentTest, a_host_without_others_gives_up_in_time) {
   EXPECT_EQ(over("a"), 1);
 }
 
+// A connection to such a leader comes about, or hangs, and is tried again and again.
+TEST_F(HostAgentTest, a_host_that_the_leader_never_answers_gives_up_in_time) {
+  limits_.silence = 4s;
+  limits_.join_timeout = 6s;
+  limits_.min_hosts = limits_.max_hosts = 2;
+  const Listener deaf = *listen_anywhere();
+  LeaseRecord record;
+  record.agent = "deaf-1";
+  record.token = "token-of-deaf-1";
+  record.host = "deaf";
+  record.addresses = {"127.0.0.1"};
+  record.port = deaf.port;
+  LeaseKeeper keeper(storage::records_in(remote_), record, limits_.silence, [] {});
+  keeper.take();
+  while (!keeper.view().held) std::this_thread::yield();
+  start("a");
+  const auto end = wait_for<OverMessage>("a");
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->code, 1);
+  EXPECT_EQ(end->why,
+            "no leader of the job's hosts could be reached within 6.0 s: deaf leads, but does not "
+            "answer");
+}
+
 TEST_F(HostAgentTest, strangers_are_shown_the_door) {
   limits_.min_hosts = limits_.max_hosts = 2;
   start("a");
