@@ -252,10 +252,17 @@ TEST_F(LocalRunTest, keeps_the_model_where_the_bucket_refuses_it) {
                     HasSubstr("403 AccessDenied"),
                     HasSubstr("\"atoll job upload job --jobs " +
                               (folder_.path() / "jobs").string() + "\"")));
-  // Which then does it.
-  refuses = false;
   const auto there = read_local_job(options_.root);
   ASSERT_TRUE(there.has_value() && there->has_value());
+  // To another place, it is that place which is tried again.
+  const auto elsewhere =
+      upload_archives(options_.root, **there, options_.open_store, "s3://b/my jobs");
+  ASSERT_FALSE(elsewhere.has_value());
+  EXPECT_THAT(elsewhere.error().to_string(),
+              HasSubstr("\"atoll job upload job --jobs " + (folder_.path() / "jobs").string() +
+                        " --to 's3://b/my jobs'\""));
+  // Which then does it.
+  refuses = false;
   const auto model = upload_archives(options_.root, **there, options_.open_store);
   ASSERT_TRUE(model.has_value()) << model.error().to_string();
   EXPECT_EQ(uploaded("model.tar.gz", "m"), "weights\n");
