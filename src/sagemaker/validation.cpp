@@ -298,9 +298,6 @@ class Checker {
                               : "uri is missing");
       return;
     }
-    if (channel.mode == DataMode::kPipe) {
-      say("{}.mode = \"Pipe\" cannot be played on this machine; \"FastFile\" reads as lazily", key);
-    }
     if (channel.mode == DataMode::kFastFile && !is_s3(channel.local_source())) {
       say("{}.mode = \"FastFile\" mounts a bucket, and {} is none", key, channel.local_source());
     }
