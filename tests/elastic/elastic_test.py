@@ -29,7 +29,7 @@ LOSSES = ["loss", "loss_objectness", "loss_rpn_box_reg", "loss_classifier", "los
 PATIENCE_S = 400
 SILENCE_S = 4
 JOIN_S = 300
-GIVE_UP_S = 30  # --join-timeout where a host is to give up
+GIVE_UP_S = 20  # --join-timeout where a host is to give up
 
 
 class Job:
