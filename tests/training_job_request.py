@@ -87,7 +87,7 @@ efs = "fs-01234567"
 directory = "/coco"
 access = "rw"
 [vpc]
-subnets = ["subnet-0123456789abcdef0", "subnet-1"]
+subnets = ["subnet-0123456789abcdef0", "subnet-0a1b2c3d"]
 security_groups = ["sg-0123456789abcdef0"]
 encrypt_traffic = true
 isolate = true
@@ -111,7 +111,7 @@ BAD = [
     ("bucket", "max_pending_s = 7200", "max_pending_s = 100", "MaxPendingTimeInSeconds"),
     ("file systems", "fs-0123456789abcdef0", "fs-0123", "FileSystemId"),
     ("file systems", 'access = "ro"', 'access = "no"', "FileSystemAccessMode"),
-    ("file systems", '"subnet-1"', '"subnet_1"', "Subnets"),
+    ("file systems", '"subnet-0a1b2c3d"', '"subnet_0a1b2c3d"', "Subnets"),
     ("file systems", "retries = 30", "retries = 31", "MaximumRetryAttempts"),
     ("file systems", "keep_alive_s = 3600", "keep_alive_s = 21601", "KeepAlivePeriodInSeconds"),
 ]

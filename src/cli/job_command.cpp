@@ -162,13 +162,13 @@ Result<int> run_upload(const NamedJobOptions& options, const std::string& to) {
   if (!local->record.has_ended()) {
     return fail(ErrorCode::kConflict, fmt::format("the job {} runs", options.name));
   }
-  if (!to.empty()) local->output = to;
   const auto open = [](const std::string& uri) { return storage::open_store(uri); };
-  local->record.model = ATOLL_TRY(sagemaker::upload_archives(options.root(), *local, open));
+  local->record.model = ATOLL_TRY(sagemaker::upload_archives(options.root(), *local, open, to));
   if (local->record.model.empty()) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("{}/output holds no model.tar.gz", options.root().string()));
   }
+  if (!to.empty()) local->output = to;
   ATOLL_TRY(sagemaker::write_local_job(options.root(), *local));
   fmt::print("{}\n", local->record.model);
   return 0;

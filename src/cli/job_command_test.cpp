@@ -49,6 +49,9 @@ TEST_F(JobCommand, runs_a_job_and_tells_what_became_of_it) {
   const Outcome uploaded = run("job upload shapes --to elsewhere");
   EXPECT_EQ(uploaded.exit_code, 0) << uploaded.err;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "elsewhere/shapes/output/model.tar.gz"));
+  const Outcome refused = run("job upload shapes --to job.toml/jobs");  // in a file
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("\"atoll job upload shapes --to job.toml/jobs\""));
   EXPECT_THAT(run("job run job.toml --program ./train.sh").err, HasSubstr("--replace"));
 }
 

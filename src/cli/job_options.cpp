@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "aws/ids.h"
 #include "storage/environment.h"
 #include "storage/s3/aws_config.h"
 #include "storage/storage.h"
@@ -52,7 +53,7 @@ void add_named_job_options(CLI::App& command, NamedJobOptions& options) {
 }
 
 Result<std::optional<sagemaker::LocalJob>> find_local_job(const NamedJobOptions& options) {
-  if (!sagemaker::is_job_name(options.name)) {
+  if (!aws::is_training_job_name(options.name)) {
     return fail(ErrorCode::kInvalidInput,
                 fmt::format("\"{}\" is no job's name", options.name),
                 "1 to 63 letters, digits and '-', with a letter or digit at both ends");

@@ -35,7 +35,10 @@ void add_predict(CLI::App& app, CommandContext& context) {
   command.footer(
       "Draws masks, boxes, names and scores into a copy of each picture, and writes all "
       "detections\n"
-      "in COCO's results format. The names of the classes come with the weights.\n"
+      "in COCO's results format. The names of the classes come with the weights. Pictures of an\n"
+      "earlier prediction in DIR/pictures are drawn anew; where another file has such a name, "
+      "nothing\n"
+      "is done (exit code 2).\n"
       "\n"
       "Examples:\n"
       "  atoll predict --weights runs/first/model.safetensors --out found holiday.jpg\n"

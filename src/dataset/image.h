@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -97,7 +98,10 @@ Result<void> decode_image_part(std::span<const std::byte> file,
                                int64_t max_pixels,
                                PicturePart& into);
 
-Result<std::vector<std::byte>> encode_jpeg(const Picture& picture, int quality = 90);
+// `comment`, of at most 65,533 bytes, stands in the file as it is, right behind its first 24 bytes; "": none.
+Result<std::vector<std::byte>> encode_jpeg(const Picture& picture,
+                                           int quality = 90,
+                                           std::string_view comment = {});
 Result<std::vector<std::byte>> encode_png(const Picture& picture);
 
 // The size after scaling the shorter side to min_px, but the longer at most max_px, as

@@ -182,7 +182,7 @@ class JpegEncoder {
     std::free(buffer_);  // NOLINT(cppcoreguidelines-no-malloc): libjpeg allocated it
   }
 
-  bool encode(const Picture& picture, int quality) {
+  bool encode(const Picture& picture, int quality, std::string_view comment) {
     if (setjmp(errors_.escape) != 0) return false;
     jpeg_create_compress(&info_);
     jpeg_mem_dest(&info_, &buffer_, &size_bytes_);
@@ -193,6 +193,12 @@ class JpegEncoder {
     jpeg_set_defaults(&info_);
     jpeg_set_quality(&info_, quality, TRUE);
     jpeg_start_compress(&info_, TRUE);
+    if (!comment.empty()) {
+      jpeg_write_marker(&info_,
+                        JPEG_COM,
+                        reinterpret_cast<const JOCTET*>(comment.data()),
+                        static_cast<unsigned>(comment.size()));
+    }
     while (info_.next_scanline < info_.image_height) {
       // libjpeg's rows are not const, but a compressor only reads them.
       JSAMPROW row = const_cast<JSAMPROW>(picture.rgb.data()) +
@@ -311,9 +317,11 @@ Result<void> decode_jpeg(std::span<const std::byte> file,
   return {};
 }
 
-Result<std::vector<std::byte>> encode_jpeg(const Picture& picture, int quality) {
+Result<std::vector<std::byte>> encode_jpeg(const Picture& picture,
+                                           int quality,
+                                           std::string_view comment) {
   JpegEncoder encoder;
-  if (!encoder.encode(picture, quality)) {
+  if (!encoder.encode(picture, quality, comment)) {
     return fail(ErrorCode::kInvalidInput, "writing a JPEG: " + encoder.message());
   }
   return std::vector<std::byte>(encoder.bytes().begin(), encoder.bytes().end());

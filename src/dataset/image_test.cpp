@@ -87,6 +87,16 @@ TEST(Image, a_jpeg_comes_back_nearly) {
   EXPECT_EQ(read_image_header(file)->exif_orientation, 1);
 }
 
+TEST(Image, a_jpegs_comment_stands_in_its_beginning_and_changes_no_pixel) {
+  const Picture picture = gradient(60, 40);
+  const Bytes plain = encode_jpeg(picture).value();
+  const Bytes marked = encode_jpeg(picture, 90, "drawn by a test").value();
+  EXPECT_EQ(marked.size(), plain.size() + 4 + 15);
+  const std::string_view text(reinterpret_cast<const char*>(marked.data()), marked.size());
+  EXPECT_EQ(text.substr(24, 15), "drawn by a test");
+  EXPECT_EQ(decode_image(marked)->rgb, decode_image(plain)->rgb);
+}
+
 TEST(Image, orientation_is_applied_only_when_it_makes_the_picture_match) {
   const Picture picture = gradient(60, 40);
   const Bytes plain = encode_jpeg(picture, 95).value();

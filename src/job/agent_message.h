@@ -20,6 +20,13 @@ struct JobHistory {
   uint64_t round = 0;     // the last one; they only grow
   int failures = 0;       // in a row, without a later step to go on from
   int64_t begun_at = -1;  // the latest step that a round went on from; -1: none has said so
+
+  // A round has done its first step. Where that is later than those of all rounds before, failures count anew.
+  void went_on(int64_t step) {
+    if (step <= begun_at) return;
+    begun_at = step;
+    failures = 0;
+  }
   bool operator==(const JobHistory&) const = default;
 };
 
@@ -49,7 +56,8 @@ struct AliveMessage {
   uint64_t number = 0;
   bool operator==(const AliveMessage&) const = default;
 };
-// The first step that rank 0 has done in a round.
+// The first step that rank 0 has done in a round. The leader passes it on to the round's other hosts, because one of them may
+// have to lead before the round is over.
 struct StepMessage {
   uint64_t round = 0;
   int64_t step = 0;

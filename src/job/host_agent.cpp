@@ -131,6 +131,7 @@ void HostAgent::serve(const Ready& command, AgentTime now) {
 
 void HostAgent::serve(const Began& command, AgentTime) {
   const StepMessage message{in_round_, command.step};
+  take(message);
   if (leader_) {
     leader_->step(self_.agent, message);
   } else if (state_ == State::kJoined) {
@@ -280,6 +281,8 @@ void HostAgent::take_message(const AgentMessage& message, AgentTime now) {
     take(own);
   } else if (const auto* end = std::get_if<EndMessage>(&message)) {
     take(*end);
+  } else if (const auto* step = std::get_if<StepMessage>(&message)) {
+    take(*step);
   } else if (const auto* over = std::get_if<OverMessage>(&message)) {
     go_over(*over);
   } else {
@@ -299,13 +302,20 @@ void HostAgent::take(const EndMessage& message) {
   if (message.round == in_round_ && in_round_ != 0) orders_.push(message);
 }
 
+// The leader may die before the round ends: then a host that has heard of the step tells the next one.
+void HostAgent::take(const StepMessage& message) {
+  if (message.round == history_.round) history_.went_on(message.step);
+}
+
 void HostAgent::lose_leader(int signal, const std::string& why, AgentTime now) {
   const bool joined = state_ == State::kJoined;
   leader_channel_.reset();
-  if (joined) keeper_.watch();
   state_ = State::kSeeking;
-  seeking_since_ = now;
-  said_waiting_ = false;
+  if (joined) {
+    keeper_.watch();
+    seeking_since_ = now;  // who has never reached it goes on with the same search
+    said_waiting_ = false;
+  }
   // Not at once again, where it has just refused.
   next_attempt_ = joined ? now : now + silence() / 16;
   if (!joined) return;

@@ -74,6 +74,7 @@ class HostAgent : public Rendezvous {
   void take_message(const AgentMessage& message, AgentTime now);
   void take(const BeginMessage& message);
   void take(const EndMessage& message);
+  void take(const StepMessage& message);
 
   void become_leader(AgentTime now);
   void lead(AgentTime now);

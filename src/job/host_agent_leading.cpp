@@ -118,6 +118,8 @@ void HostAgent::deliver() {
       take(own);
     } else if (const auto* end = std::get_if<EndMessage>(&letter.message)) {
       take(*end);
+    } else if (const auto* step = std::get_if<StepMessage>(&letter.message)) {
+      take(*step);
     } else if (const auto* over = std::get_if<OverMessage>(&letter.message)) {
       go_over(*over);
     }

@@ -234,6 +234,28 @@ TEST_F(HostAgentTest, when_the_leader_is_killed_another_leads_and_the_rounds_cou
   EXPECT_NE(leader(), lost);
 }
 
+// Rank 0 is the leader's, as mostly: with it dies who has told of the step.
+TEST_F(HostAgentTest, a_step_of_the_round_in_which_the_leader_dies_counts_for_the_next_leader) {
+  limits_.silence = 10s;
+  limits_.min_hosts = 2;
+  limits_.max_hosts = 3;
+  for (const char* name : {"a", "b", "c"}) start(name);
+  for (const char* name : {"a", "b", "c"}) begin(name);
+  const std::string lost = leader();
+  std::vector<std::string> left = {"a", "b", "c"};
+  std::erase(left, lost);
+  hosts_[lost].agent->began(5);
+  // The others hear of this after the step, on the same connection.
+  ended(lost, {137, true, false, "rank 0 was killed"});
+  for (const auto& name : left) EXPECT_EQ(end(name).why, "rank 0 was killed");
+  kill(lost);
+  for (const auto& name : left) ended(name, kToldTo);
+  for (const auto& name : left) EXPECT_EQ(begin(name).history.begun_at, 5);
+  // What is missing now was there for a step: no bad input, which would end the job.
+  for (const auto& name : left) ended(name, {2, false, false, "the data is gone"});
+  for (const auto& name : left) EXPECT_EQ(begin(name).history.round, 3);
+}
+
 TEST_F(HostAgentTest, a_leader_that_cannot_renew_its_lease_kills_its_ranks_and_another_leads) {
   limits_.silence = 10s;
   limits_.min_hosts = 1;
@@ -302,6 +324,30 @@ TEST_F(HostAgentTest, a_host_without_others_gives_up_in_time) {
   limits_.join_timeout = 0ms;
   start("a");
   EXPECT_EQ(over("a"), 1);
+}
+
+// A connection to such a leader comes about, or hangs, and is tried again and again.
+TEST_F(HostAgentTest, a_host_that_the_leader_never_answers_gives_up_in_time) {
+  limits_.silence = 4s;
+  limits_.join_timeout = 6s;
+  limits_.min_hosts = limits_.max_hosts = 2;
+  const Listener deaf = *listen_anywhere();
+  LeaseRecord record;
+  record.agent = "deaf-1";
+  record.token = "token-of-deaf-1";
+  record.host = "deaf";
+  record.addresses = {"127.0.0.1"};
+  record.port = deaf.port;
+  LeaseKeeper keeper(storage::records_in(remote_), record, limits_.silence, [] {});
+  keeper.take();
+  while (!keeper.view().held) std::this_thread::yield();
+  start("a");
+  const auto end = wait_for<OverMessage>("a");
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->code, 1);
+  EXPECT_EQ(end->why,
+            "no leader of the job's hosts could be reached within 6.0 s: deaf leads, but does not "
+            "answer");
 }
 
 TEST_F(HostAgentTest, strangers_are_shown_the_door) {

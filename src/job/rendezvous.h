@@ -16,7 +16,7 @@
 //   - A host that is cut off, down or stopped closes nothing. The leader gives it up after `silence` without a sign of
 //     life. The host itself counts from its last sign of life that was answered, and kills its ranks after three
 //     quarters of that time: so they are dead before anybody starts others in their place.
-//   - The leader dies: its lease runs out, and another takes it. One that is cut off from the others finds itself with
+//   - The leader dies: its lease runs out, and another takes it, and counts on from what the hosts know (JobHistory). One that is cut off from the others finds itself with
 //     fewer hosts than it should have, ends its ranks and resigns, so that one of the others can lead them.
 //   - Hosts without a leader's connection run nothing; two leaders at a time there are not.
 #pragma once

@@ -23,6 +23,14 @@ int clean_stop(const HostEnding& ending) {
   return number == SIGTERM || number == SIGINT ? number : 0;
 }
 
+// Of what two hosts know. Those of the same round may differ: one had not heard of its first step when the leader died.
+JobHistory later_of(const JobHistory& a, const JobHistory& b) {
+  const auto place = [](const JobHistory& history) {
+    return std::tuple(history.round, history.begun_at);
+  };
+  return place(a) < place(b) ? b : a;
+}
+
 }  // namespace
 
 RoundLeader::RoundLeader(const JobLimits& limits, AgentTime now)
@@ -56,9 +64,8 @@ void RoundLeader::join(const JoinMessage& info, const std::string& address, Agen
   host.heard = now;
   hosts_.push_back(std::move(host));
   // A leader that follows another knows of the job what its hosts know. A round that runs keeps its number.
-  if (info.history.round > std::max(history_.round, later_.round)) {
-    (phase_ == Phase::kGathering ? history_ : later_) = info.history;
-  }
+  JobHistory& so_far = phase_ == Phase::kGathering ? history_ : later_;
+  so_far = later_of(so_far, info.history);
   last_join_ = now;
   if (phase_ != Phase::kGathering && !newcomer_since_) newcomer_since_ = now;
   tick(now);
@@ -92,7 +99,10 @@ void RoundLeader::lose(std::string_view agent, const std::string& how, AgentTime
 void RoundLeader::step(std::string_view agent, const StepMessage& message) {
   const Host* const host = find(agent);
   if (host == nullptr || !host->in_round || message.round != history_.round) return;
-  first_step_ = std::max(first_step_, message.step);
+  history_.went_on(message.step);
+  for (const Host& other : hosts_) {
+    if (&other != host && other.in_round && other.here) send(other, message);
+  }
 }
 
 void RoundLeader::ended(std::string_view agent, const EndedMessage& message, AgentTime now) {
@@ -236,7 +246,6 @@ void RoundLeader::begin(std::vector<Host*> hosts, AgentTime now) {
   phase_ = Phase::kRunning;
   begun_ = now;
   hosts_in_round_ = hosts.size();
-  first_step_ = -1;
   failure_.reset();
   someone_missing_ = false;
   why_.clear();
@@ -288,16 +297,12 @@ void RoundLeader::conclude(AgentTime now) {
   }
   if (all_done && count == hosts_in_round_) return finish(0, {});
   if (failure_) why_ = failure_->why;
-  if (first_step_ > history_.begun_at) {
-    history_.begun_at = first_step_;
-    history_.failures = 0;
-  }
   if (stop_signal_ != 0) {
     const bool failed = failure_ && failure_->code != kSignalCode + stop_signal_;
     return finish(failed ? failure_->code : stop_code(), why_);
   }
   if (failure_ && !may_go_on(*failure_)) return;
-  if (later_.round > history_.round) history_ = later_;
+  history_ = later_of(history_, later_);
   std::erase_if(hosts_, [](const Host& host) { return !host.here; });
   for (Host& host : hosts_) {
     host.in_round = false;

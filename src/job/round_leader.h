@@ -112,7 +112,6 @@ class RoundLeader {
   // Running and ending.
   AgentTime begun_{};
   size_t hosts_in_round_ = 0;
-  int64_t first_step_ = -1;
   std::optional<AgentTime> newcomer_since_;
   std::optional<HostEnding> failure_;  // what counts as the reason
   int stop_signal_ = 0;

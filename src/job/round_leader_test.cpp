@@ -65,6 +65,8 @@ class RoundLeaderTest : public ::testing::Test {
         ends_[letter.to].push_back(*end);
       } else if (const auto* over = std::get_if<OverMessage>(&letter.message)) {
         overs_[letter.to] = *over;
+      } else if (const auto* step = std::get_if<StepMessage>(&letter.message)) {
+        steps_[letter.to].push_back(step->step);
       }
     }
   }
@@ -90,6 +92,7 @@ class RoundLeaderTest : public ::testing::Test {
   std::map<std::string, BeginMessage> begun_;
   std::map<std::string, std::vector<EndMessage>> ends_;
   std::map<std::string, OverMessage> overs_;
+  std::map<std::string, std::vector<int64_t>> steps_;
 };
 
 // --- How a round begins ---
@@ -395,6 +398,28 @@ TEST_F(RoundLeaderTest, a_new_leader_goes_on_where_the_hosts_are) {
   EXPECT_EQ(begun_["b"].master_host, "10.0.0.b");
   EXPECT_EQ(begun_["b"].history.failures, 2);
   EXPECT_EQ(begun_["b"].history.begun_at, 500);
+}
+
+TEST_F(RoundLeaderTest, of_a_rounds_first_step_all_its_other_hosts_hear) {
+  limits(2, 3);
+  join("a");
+  join("b");
+  join("c");
+  leader_->step("b", {leader_->round(), 7});
+  read();
+  EXPECT_THAT(steps_["a"], ElementsAre(7));
+  EXPECT_THAT(steps_["b"], IsEmpty()) << "which has told it";
+  EXPECT_THAT(steps_["c"], ElementsAre(7));
+}
+
+TEST_F(RoundLeaderTest, a_new_leader_believes_who_has_heard_of_a_step) {
+  limits(3, 3, /*restarts=*/2);
+  join("a", 2, {4, 2, 100}, 0);
+  join("b", 2, {4, 0, 300}, 1);  // the leader before died when it had told b
+  join("c", 2, {4, 2, 100}, 2);
+  ASSERT_THAT(hosts_of(5), ElementsAre("a", "b", "c"));
+  EXPECT_EQ(begun_["c"].history.begun_at, 300);
+  EXPECT_EQ(begun_["c"].history.failures, 0);
 }
 
 TEST_F(RoundLeaderTest, who_is_alone_of_many_resigns_instead_of_going_on) {

@@ -93,7 +93,9 @@ Result<void> stop_local_job(const LocalJob& job) {
 
 Result<std::string> upload_archives(const stdfs::path& root,
                                     const LocalJob& job,
-                                    const OpenStore& open_store) {
+                                    const OpenStore& open_store,
+                                    const std::string& to) {
+  const std::string& output = to.empty() ? job.output : to;
   const stdfs::path folder = root / "output";
   storage::LocalStore archives(folder.string());
   std::string model;
@@ -102,25 +104,26 @@ Result<std::string> upload_archives(const stdfs::path& root,
     if (!archive && archive.error().code == ErrorCode::kNotFound) continue;
     if (!archive) return tl::unexpected(std::move(archive).error());
     const bool is_model = std::string_view(name).starts_with("model");
-    if (job.output.empty()) {
+    if (output.empty()) {
       if (is_model) model = (folder / name).string();
       continue;
     }
     const std::string key = fmt::format("{}/output/{}", job.record.name, name);
     const std::array<std::span<const std::byte>, 1> parts = {archive->bytes()};
-    auto store = open_store(job.output);
+    auto store = open_store(output);
     auto put = store ? (*store)->put(key, parts) : tl::unexpected(store.error());
     if (!put) {
       Error error = std::move(put).error();
-      error.hint = fmt::format("{}{}it stays in {}: try again with \"{}\"",
+      error.hint = fmt::format("{}{}it stays in {}: try again with \"{}{}\"",
                                error.hint,
                                error.hint.empty() ? "" : "; ",
                                (folder / name).string(),
-                               job_command("upload", root));
+                               job_command("upload", root),
+                               to.empty() ? "" : " --to " + shell_word(to));
       return tl::unexpected(std::move(error).with_context(fmt::format("uploading {}", name)));
     }
     if (is_model) {
-      std::string base = job.output;
+      std::string base = output;
       while (base.ends_with('/')) base.pop_back();
       model = fmt::format("{}/{}", base, key);
     }

@@ -34,10 +34,11 @@ Result<void> stop_local_job(const LocalJob& job);
 
 using OpenStore =
     std::function<Result<std::unique_ptr<storage::ObjectStore>>(const std::string& uri)>;
-// The archives in ROOT/output to OUTPUT/NAME/output/…; where the model is now, "" where there is none. An archive that is
-// refused stays, and the hint says how to try again.
+// The archives in ROOT/output to OUTPUT/NAME/output/…, OUTPUT being the job's or, where a person has named another place, `to`;
+// where the model is now, "" where there is none. An archive that is refused stays, and the hint says how to try again.
 Result<std::string> upload_archives(const std::filesystem::path& root,
                                     const LocalJob& job,
-                                    const OpenStore& open_store);
+                                    const OpenStore& open_store,
+                                    const std::string& to = {});
 
 }  // namespace atl::sagemaker

@@ -16,6 +16,7 @@
 #include "sagemaker/checkpoint_sync.h"
 #include "sagemaker/failure.h"
 #include "sagemaker/local_jobs.h"
+#include "sagemaker/pipe_feed.h"
 #include "sagemaker/sandbox.h"
 #include "storage/cache/process_identity.h"
 #include "storage/local_store.h"
@@ -90,6 +91,12 @@ class LocalRun {
   }
 
  private:
+  struct Feed {
+    size_t host;
+    std::string channel;
+    std::unique_ptr<PipeFeed> pipe;
+  };
+
   // --- the folder ---
 
   Result<void> take_root() {
@@ -185,6 +192,10 @@ class LocalRun {
         ATOLL_TRY(fill(channel, folder, host));
       }
       const stdfs::path link = sandbox_.hosts[host].ml / "input/data" / channel.name;
+      if (channel.mode == DataMode::kPipe) {
+        feeds_.push_back({host, channel.name, ATOLL_TRY(PipeFeed::start(folder, link.string()))});
+        continue;
+      }
       std::error_code error;
       stdfs::create_directory_symlink(folder, link, error);
       if (error) return fail_errno(link.string(), error.value());
@@ -213,6 +224,19 @@ class LocalRun {
                      format_count(data.files, "file"),
                      format_bytes(data.bytes)));
     return {};
+  }
+
+  // Behind an attempt's processes. What ended one before, the program has only seen as an early end of its stream.
+  void end_feeds() {
+    for (const Feed& feed : feeds_) {
+      if (const auto ended = feed.pipe->end(); !ended) {
+        note(fmt::format("channel {}: the pipe of {} ended early: {}",
+                         feed.channel,
+                         sandbox_.hosts[feed.host].name,
+                         ended.error().to_string()));
+      }
+    }
+    feeds_.clear();
   }
 
   // --- checkpoints ---
@@ -295,6 +319,7 @@ class LocalRun {
     const Ending ending = watch(may_interrupt);
     if (ending == Ending::kFailed) failure_ = describe_failure(*processes_.failed());
     processes_.clear();
+    end_feeds();
     kept_ = synchronise(/*last=*/true);
     // Another attempt would begin without them. At the end the model is handed over first.
     if (!kept_ && ending == Ending::kInterrupted) return tl::unexpected(kept_.error());
@@ -427,6 +452,7 @@ class LocalRun {
   HostProcesses processes_;
   std::vector<std::ofstream> logs_;
   std::vector<Mount> mounts_;
+  std::vector<Feed> feeds_;
   std::unique_ptr<storage::ObjectStore> checkpoints_;
   std::vector<CheckpointSync> syncs_;
   bool staged_ = false;

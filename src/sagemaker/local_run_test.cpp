@@ -252,10 +252,17 @@ TEST_F(LocalRunTest, keeps_the_model_where_the_bucket_refuses_it) {
                     HasSubstr("403 AccessDenied"),
                     HasSubstr("\"atoll job upload job --jobs " +
                               (folder_.path() / "jobs").string() + "\"")));
-  // Which then does it.
-  refuses = false;
   const auto there = read_local_job(options_.root);
   ASSERT_TRUE(there.has_value() && there->has_value());
+  // To another place, it is that place which is tried again.
+  const auto elsewhere =
+      upload_archives(options_.root, **there, options_.open_store, "s3://b/my jobs");
+  ASSERT_FALSE(elsewhere.has_value());
+  EXPECT_THAT(elsewhere.error().to_string(),
+              HasSubstr("\"atoll job upload job --jobs " + (folder_.path() / "jobs").string() +
+                        " --to 's3://b/my jobs'\""));
+  // Which then does it.
+  refuses = false;
   const auto model = upload_archives(options_.root, **there, options_.open_store);
   ASSERT_TRUE(model.has_value()) << model.error().to_string();
   EXPECT_EQ(uploaded("model.tar.gz", "m"), "weights\n");
@@ -361,6 +368,49 @@ TEST_F(LocalRunTest, mounts_a_bucket_for_as_long_as_the_job_runs) {
   EXPECT_EQ(mounted, "s3://bucket/coco");
   EXPECT_TRUE(unmounted);
   EXPECT_THAT(lines_, ElementsAre("0: picture"));
+}
+
+TEST_F(LocalRunTest, gives_every_host_its_pipes_for_every_epoch) {
+  for (const char* name : {"a", "b", "c"}) folder_.write(std::string("data/") + name, name);
+  JobChannel all;
+  all.name = "train";
+  all.uri = (folder_.path() / "data").string();
+  all.mode = DataMode::kPipe;
+  JobChannel parts = all;
+  parts.name = "parts";
+  parts.sharded = true;
+  JobChannel unread = all;
+  unread.name = "unread";
+  options_.job.channels = {all, parts, unread};
+  options_.job.instances.count = 2;
+  set_program(
+      "I=$R/input/data\n"
+      "for epoch in 0 1; do echo $(cat $I/train_$epoch) $(cat $I/parts_$epoch); done\n");
+  EXPECT_EQ(run().status, "Completed");
+  EXPECT_THAT(lines_,
+              testing::UnorderedElementsAre("0: abc ac", "0: abc ac", "1: abc b", "1: abc b"));
+  const Json config = this->config(1, "inputdataconfig.json");
+  EXPECT_EQ(config.at("train").at("TrainingInputMode"), "Pipe");
+  EXPECT_EQ(config.at("parts").at("S3DistributionType"), "ShardedByS3Key");
+}
+
+TEST_F(LocalRunTest, begins_a_pipe_anew_after_an_interruption) {
+  folder_.write("data/a", std::string(1 << 20, 'x'));
+  JobChannel channel;
+  channel.name = "train";
+  channel.uri = (folder_.path() / "data").string();
+  channel.mode = DataMode::kPipe;
+  options_.job.channels = {channel};
+  // Taken away after a part of the first epoch.
+  set_program(
+      "echo $(head -c 3 $R/input/data/train_0)\n"
+      "if mkdir '" +
+      (folder_.path() / "once").string() +
+      "'; then echo ready; while true; do sleep 0.05; done; fi\n"
+      "cat $R/input/data/train_1 | wc -c\n");
+  options_.interrupt_at = [](std::string_view line) { return line == "ready"; };
+  EXPECT_EQ(run().status, "Completed");
+  EXPECT_THAT(lines_, ElementsAre("0: xxx", "0: ready", "0: xxx", "0: 1048576"));
 }
 
 TEST_F(LocalRunTest, reads_in_place_by_the_hyperparameter) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "aws/ids.h"
+
 namespace atl::sagemaker {
 namespace {
 
@@ -18,11 +20,6 @@ bool is_made_of(std::string_view text, std::string_view more) {
   });
 }
 
-bool is_twelve_digits(std::string_view text) {
-  return text.size() == 12 &&
-         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
 // UTF-8's characters, as the service counts them.
 size_t length_of(std::string_view text) {
   return static_cast<size_t>(std::ranges::count_if(
@@ -31,32 +28,13 @@ size_t length_of(std::string_view text) {
 
 bool is_s3(std::string_view uri) { return uri.starts_with("s3://"); }
 
-bool is_file_system_id(std::string_view id) {
-  constexpr std::string_view kPrefix = "fs-";
-  if (!id.starts_with(kPrefix) || id.size() < 11 || id.size() > 21) return false;
-  return std::ranges::all_of(id.substr(kPrefix.size()), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
-}
-
-// arn:aws:iam::123456789012:role/path/name
-bool is_role(std::string_view arn) {
-  if (arn.size() < 20 || arn.size() > 2048 || !arn.starts_with("arn:aws")) return false;
-  const size_t iam = arn.find(":iam::");
-  if (iam == std::string_view::npos) return false;
-  const std::string_view account = arn.substr(iam + 6);
-  const std::string_view rest = account.substr(std::min<size_t>(account.size(), 12));
-  return is_twelve_digits(account.substr(0, 12)) && rest.starts_with(":role/") && rest.size() > 6 &&
-         is_made_of(rest.substr(6), "+=,.@-_/");
-}
-
 class Checker {
  public:
   explicit Checker(const JobFile& job) : job_(job) {}
   Problems take() { return std::move(problems_); }
 
   void name() {
-    if (is_job_name(job_.name)) return;
+    if (aws::is_training_job_name(job_.name)) return;
     say("name = \"{}\" must be 1 to 63 letters, digits and '-', with a letter or digit at both "
         "ends",
         job_.name);
@@ -69,7 +47,7 @@ class Checker {
     } else if (!is_made_of(job_.image, "-._:/@")) {
       say("image = \"{}\" is no image's name", job_.image);
     }
-    if (!is_role(job_.role)) {
+    if (!aws::is_role_arn(job_.role)) {
       say("role = \"{}\" must be a role's ARN: \"arn:aws:iam::123456789012:role/NAME\"", job_.role);
     }
     range("retries", job_.retries, 0, 30);
@@ -192,8 +170,14 @@ class Checker {
     if (any && (vpc.security_groups.empty() || vpc.security_groups.size() > 5)) {
       say("vpc.security_groups must be 1 to 5 ids, and is {}", vpc.security_groups.size());
     }
-    ids("vpc.subnets", vpc.subnets, "subnet-");
-    ids("vpc.security_groups", vpc.security_groups, "sg-");
+    for (const std::string& id : vpc.subnets) {
+      if (aws::is_subnet_id(id)) continue;
+      say("vpc.subnets: \"{}\" must be subnet- and 8 to 18 hexadecimal digits", id);
+    }
+    for (const std::string& id : vpc.security_groups) {
+      if (aws::is_security_group_id(id)) continue;
+      say("vpc.security_groups: \"{}\" must be sg- and 8 to 18 hexadecimal digits", id);
+    }
     for (const JobChannel& channel : job_.channels) {
       if (channel.file_system && !any) {
         say("channels.{}: a file system is reached from within its VPC: vpc.subnets and "
@@ -259,14 +243,6 @@ class Checker {
     }
   }
 
-  void ids(std::string_view key, const std::vector<std::string>& list, std::string_view prefix) {
-    for (const std::string& id : list) {
-      if (!id.starts_with(prefix) || id.size() > 32 || !is_made_of(id, "-")) {
-        say("{}: \"{}\" must begin with {}", key, id, prefix);
-      }
-    }
-  }
-
   void requested_channel(const JobChannel& channel, const std::string& key) {
     if (channel.content_type.size() > 256) {
       say("{}.content_type must have at most 256 characters", key);
@@ -285,7 +261,7 @@ class Checker {
   void file_system(const JobChannel& channel, const std::string& key) {
     const FileSystemSource& source = *channel.file_system;
     const std::string_view kind = source.is_lustre ? "fsx" : "efs";
-    if (!is_file_system_id(source.id)) {
+    if (!aws::is_file_system_id(source.id)) {
       say("{}.{} = \"{}\" must be fs- and 8 to 18 hexadecimal digits", key, kind, source.id);
     }
     if (source.access != "ro" && source.access != "rw") {
@@ -322,9 +298,6 @@ class Checker {
                               : "uri is missing");
       return;
     }
-    if (channel.mode == DataMode::kPipe) {
-      say("{}.mode = \"Pipe\" cannot be played on this machine; \"FastFile\" reads as lazily", key);
-    }
     if (channel.mode == DataMode::kFastFile && !is_s3(channel.local_source())) {
       say("{}.mode = \"FastFile\" mounts a bucket, and {} is none", key, channel.local_source());
     }
@@ -335,11 +308,6 @@ class Checker {
 };
 
 }  // namespace
-
-bool is_job_name(std::string_view name) {
-  return !name.empty() && name.size() <= 63 && is_made_of(name, "-") && name.front() != '-' &&
-         name.back() != '-';
-}
 
 Problems problems_of_request(const JobFile& job) {
   // The API has no bound; no quota is near this.

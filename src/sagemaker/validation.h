@@ -1,12 +1,11 @@
 // What SageMaker would refuse, and what cannot work, before any call is made.
 //
 // Limits are those of the API reference of CreateTrainingJob and of botocore 1.44's model; the further rules are the
-// documentation's: a path on Lustre begins with the file system's mount name, file systems need File mode and a VPC, spot
+// documentation's (what ids look like is aws/ids.h's): a path on Lustre begins with the file system's mount name, file systems need File mode and a VPC, spot
 // instances a waiting time that is no shorter than the running time.
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -20,8 +19,5 @@ using Problems = std::vector<std::string>;
 Problems problems_of_request(const JobFile& job);
 // Of the job as `atoll job run` plays it, which needs neither image nor role.
 Problems problems_of_local_run(const JobFile& job);
-
-// 1 to 63 letters, digits and '-', not at the ends.
-bool is_job_name(std::string_view name);
 
 }  // namespace atl::sagemaker

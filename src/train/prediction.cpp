@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/bytes.h"
+#include "base/parallel.h"
 #include "dataset/image.h"
 #include "trace/trace.h"
 #include "train/detection_records.h"
@@ -28,11 +29,16 @@ constexpr size_t kNamedAhead = 1024;
 
 // Below --out, what is drawn.
 constexpr std::string_view kPictures = "pictures/";
+// Stands in each of these, so that those of an earlier prediction are told from a person's own.
+constexpr std::string_view kMark = "drawn by atoll predict";
+constexpr int kPictureQuality = 90;
+constexpr uint64_t kMarkEndsAt = 24 + kMark.size();  // dataset::encode_jpeg()
 
 struct Input {
   std::shared_ptr<storage::ObjectStore> store;
   std::string key;
-  std::string name;  // for people
+  std::string name;          // for people
+  std::string picture = {};  // what is drawn, below --out
 };
 
 bool is_picture_name(std::string_view key) {
@@ -105,6 +111,7 @@ class Prediction {
   Result<void> run(const std::stop_token& stop);
 
  private:
+  Result<void> name_pictures();
   void name_next(size_t first) const;
   Result<void> predict(int64_t id, const Input& input);
   Result<void> write_results();
@@ -116,7 +123,6 @@ class Prediction {
   model::LoadedModel loaded_;
   std::optional<PredictionsFile> predictions_;
   Json images_ = Json::array();
-  std::set<std::string> taken_;
   int64_t bad_images_ = 0;
   int64_t drawn_ = 0;  // detections of the threshold and above
 };
@@ -142,10 +148,40 @@ Result<void> Prediction::prepare() {
                 fmt::format("all that is named lies in {}, where the pictures go", own),
                 "name another --out");
   }
+  ATOLL_TRY(name_pictures());
   predictions_ = ATOLL_TRY(PredictionsFile::create());
   const at::Device device = ATOLL_TRY(choose_device(options_.device));
   const auto location = ATOLL_TRY(storage::open_location(options_.weights));
   loaded_ = ATOLL_TRY(model::load_model(*location.store, location.key, device));
+  return {};
+}
+
+// What is there under such a name must be an earlier prediction's.
+Result<void> Prediction::name_pictures() {
+  std::set<std::string> taken;
+  for (Input& input : inputs_) input.picture = picture_key(input.key, taken);
+  std::vector<std::string> there;
+  ATOLL_TRY(out_->list(kPictures, [&](const storage::ObjectInfo& info) {
+    if (taken.contains(info.key)) there.push_back(info.key);
+    return true;
+  }));
+  std::vector<Result<bool>> is_ours(there.size(), false);
+  constexpr int kReads = 16;  // each is mostly a wait for a bucket
+  parallel_for(there.size(), kReads, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      is_ours[i] = out_->get_range(there[i], 0, kMarkEndsAt).map([](const storage::Blob& head) {
+        return head.text().ends_with(kMark);
+      });
+    }
+  });
+  for (size_t i = 0; i < there.size(); ++i) {
+    if (ATOLL_TRY(is_ours[i])) continue;
+    return fail(ErrorCode::kInvalidInput,
+                fmt::format("{}/{} is there, and is no picture that atoll predict has drawn",
+                            out_->uri(),
+                            there[i]),
+                "name another --out, or move it away");
+  }
   return {};
 }
 
@@ -206,15 +242,16 @@ Result<void> Prediction::predict(int64_t id, const Input& input) {
   }
   auto records = detect_picture(*loaded_.model, loaded_.categories, *picture, id);
   const auto jpeg = ATOLL_TRY(dataset::encode_jpeg(
-      draw_records(*picture, records, loaded_.categories, options_.score_threshold)));
+      draw_records(*picture, records, loaded_.categories, options_.score_threshold),
+      kPictureQuality,
+      kMark));
   const std::span<const std::byte> part(jpeg);
-  const std::string key = picture_key(input.key, taken_);
-  ATOLL_TRY(out_->put(key, std::span(&part, 1)));
+  ATOLL_TRY(out_->put(input.picture, std::span(&part, 1)));
   images_.push_back({{"id", id},
                      {"file_name", input.name},
                      {"width", picture->width},
                      {"height", picture->height},
-                     {"picture", key}});
+                     {"picture", input.picture}});
   drawn_ += std::ranges::count_if(
       records, [&](const auto& record) { return record.score >= options_.score_threshold; });
   return predictions_->add(records);

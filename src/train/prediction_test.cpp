@@ -69,6 +69,31 @@ TEST_F(PredictionTest, what_it_drew_itself_is_no_input) {
   EXPECT_THAT(refused.error().to_string(), HasSubstr("name another --out"));
 }
 
+TEST_F(PredictionTest, somebody_elses_picture_is_not_drawn_over) {
+  make_data(4, 2);
+  const std::string name = "000000000000.jpg";
+  ASSERT_TRUE(std::filesystem::exists(path("data/val2017/" + name)));
+  std::filesystem::create_directories(path("found/pictures"));
+  std::ofstream(path("found/pictures/" + name)) << "mine";
+  // Before any work: there is no model yet.
+  const auto refused = run_prediction(options(0.5), {}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidInput);
+  EXPECT_THAT(refused.error().to_string(),
+              HasSubstr(path("found/pictures/" + name) +
+                        " is there, and is no picture that atoll predict has drawn (name another "
+                        "--out, or move it away)"));
+  EXPECT_EQ(text("found/pictures/" + name), "mine");
+  finish(config("run"));
+  std::filesystem::rename(path("found/pictures/" + name), path("found/pictures/mine.jpg"));
+  // Its own are drawn anew.
+  for (int i = 0; i < 2; ++i) {
+    predict(options(0.5));
+    EXPECT_THAT(lines_.back(), HasSubstr("2 pictures drawn with "));
+  }
+  EXPECT_EQ(text("found/pictures/mine.jpg"), "mine");
+}
+
 TEST_F(PredictionTest, a_bad_picture_is_named_and_counts_in_no_rate) {
   make_data(4, 2);
   finish(config("run"));

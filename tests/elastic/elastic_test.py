@@ -1,10 +1,11 @@
 """A job of three hosts that goes on when ranks, launchers, hosts or the network between them fail.
 
-Usage: elastic_test.py ATOLL kills [COUNT [SEED]] | death | cut | slow | newcomer | stop
+Usage: elastic_test.py ATOLL kills [COUNT [SEED]] | death | cut | apart | slow | newcomer | stop
   kills     kill -9 of a random rank or launcher at random moments, a killed launcher replaced: in the end the model and
             the losses are those of an uninterrupted run, bit for bit, because there are always three ranks
   death     kill -9 of the leader's launcher, without a replacement: the two that are left go on
   cut       the leader is cut off from the network, and comes back
+  apart     a host that neither leads nor has rank 0 is cut off, and stays so: the others go on, and it gives up
   slow      a host is stopped (SIGSTOP) for longer than it may say nothing, and goes on
   newcomer  two hosts train, and a third comes
   stop      SIGTERM to one launcher stops the whole job with a checkpoint; the same command goes on
@@ -27,6 +28,8 @@ from hosts import Hosts
 LOSSES = ["loss", "loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"]
 PATIENCE_S = 400
 SILENCE_S = 4
+JOIN_S = 300
+GIVE_UP_S = 20  # --join-timeout where a host is to give up
 
 
 class Job:
@@ -51,9 +54,9 @@ class Job:
             arguments += ["--set", f"{key}={value}"]
         return [str(argument) for argument in arguments]
 
-    def launch(self, hosts):
+    def launch(self, hosts, join_s=JOIN_S):
         return [str(self.atoll), "launch", "--nnodes", hosts, "--rendezvous-dir", str(self.place), "-n", "1",
-                "--max-restarts", "1000", "--silence", str(SILENCE_S), "--join-timeout", "300", "--grace", "10",
+                "--max-restarts", "1000", "--silence", str(SILENCE_S), "--join-timeout", str(join_s), "--grace", "10",
                 "--bind", "none", "--", *self.train(self.out)]
 
     def train_uninterrupted(self):
@@ -203,6 +206,30 @@ def cut(job, hosts):
     job.check_same_samples()
 
 
+def apart(job, hosts):
+    job.train_uninterrupted()
+    for host in hosts.all:
+        host.start(job.launch("2:3", GIVE_UP_S))
+    wait_for("some steps", lambda: job.step() >= 5, hosts)
+    lost = next(host for host in hosts.all if host.name != job.leader() and not host.said("round 1: "))
+    lost.cut_off()
+    left = others(hosts, lost.name)
+    wait_for("a round of those that are left",
+             lambda: any(host.said(r"round \d+: 2 of 3 hosts, 2 ranks") for host in left), hosts)
+    before = job.step()
+    wait_for("a step without the host that is cut off", lambda: job.step() > before, hosts)
+    # The ranks rest until it has ended: it would lead, alone, if it found the others done.
+    ranks = [pid for host in left for pid in host.pids()[1:]]
+    hosts.all[0].send(signal.SIGSTOP, ranks)
+    wait_for_end(hosts, expected=1, names=[lost.name])
+    hosts.all[0].send(signal.SIGCONT, ranks)
+    for line in (r"the leader, host h\d, does not answer: this host is cut off, and its ranks are killed",
+                 rf"the job ends: no leader of the job's hosts could be reached within {GIVE_UP_S} s: h\d leads, but "):
+        assert lost.said(line), lost.log.read_text(errors="replace")[-6000:]
+    wait_for_end(hosts, names=[host.name for host in left])
+    job.check_same_samples()
+
+
 def slow(job, hosts):
     job.train_uninterrupted()
     for host in hosts.all:
@@ -260,8 +287,9 @@ def main():
             if scenario == "kills":
                 kills(Job(atoll, folder, 40, moving=True), hosts, count, seed)
             else:
-                steps = {"cut": 400, "newcomer": 200, "slow": 300}.get(scenario, 60)
-                body = {"death": death, "cut": cut, "slow": slow, "newcomer": newcomer, "stop": stop}[scenario]
+                steps = {"cut": 400, "apart": 300, "newcomer": 200, "slow": 300}.get(scenario, 60)
+                body = {"death": death, "cut": cut, "apart": apart, "slow": slow, "newcomer": newcomer,
+                        "stop": stop}[scenario]
                 body(Job(atoll, folder, steps, moving=scenario == "stop"), hosts)
         finally:
             hosts.end()

@@ -1,4 +1,5 @@
-// Whole runs of a very small network on several ranks against the same on one process. The ranks are forked.
+// Whole runs on several ranks against the same on one process, of the preset tiny as it is, and of a still smaller network with
+// options of all kinds. The ranks are forked.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -81,10 +82,35 @@ class RanksTest : public SmallRun {
     for (std::string word; words >> word;) all.push_back(word);
     return config(out, all);
   }
+  // Nothing of the preset is changed but how long it runs and how much of that is kept.
+  RunConfig tiny_as_it_is(const std::string& out) const {
+    auto parsed = parse_config({"",
+                                "",
+                                {"preset=tiny",
+                                 "data.path=" + path("data"),
+                                 "out=" + path(out),
+                                 "device=cpu",
+                                 "threads=1",
+                                 "data.threads=1",
+                                 "train.steps=3",
+                                 "train.checkpoint_every=1"}});
+    EXPECT_TRUE(parsed) << parsed.error().to_string();
+    return *std::move(parsed);
+  }
   void edit_annotations(const std::function<void(json&)>& edit) {
     json all = json::parse(text("data/annotations/instances_train2017.json"));
     edit(all);
     std::ofstream(path("data/annotations/instances_train2017.json")) << all.dump();
+  }
+  // So that some rank has no object in most steps.
+  void empty_every_second_image() {
+    edit_annotations([](json& all) {
+      json kept = json::array();
+      for (auto& object : all["annotations"]) {
+        if (object["image_id"].get<int64_t>() % 2 == 0) kept.push_back(object);
+      }
+      all["annotations"] = kept;
+    });
   }
   // Noise in every picture. Generated ones have large areas of one colour, where a rounding error turns the
   // ReLUs of a thousand equal pixels at once: then even one process comes 1e-2 apart from itself with another
@@ -131,7 +157,8 @@ class RanksTest : public SmallRun {
                    const std::string& b,
                    size_t step,
                    std::string_view prefix,
-                   double tolerance) {
+                   double tolerance,
+                   int at_least = 6) {
     const json first = metrics(a).at(step);
     const json second = metrics(b).at(step);
     int compared = 0;
@@ -142,7 +169,7 @@ class RanksTest : public SmallRun {
           << b << ", step " << step << ", " << key;
       ++compared;
     }
-    EXPECT_GE(compared, 6);
+    EXPECT_GE(compared, at_least);
   }
 };
 
@@ -175,14 +202,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(SameAsOneProcess, to_rounding_on_two_and_four_ranks) {
   make_data(12, 0);
   make_noisy(12);
-  // Half of the images have no object, so that some rank has none in most steps.
-  edit_annotations([](json& all) {
-    json kept = json::array();
-    for (auto& object : all["annotations"]) {
-      if (object["image_id"].get<int64_t>() % 2 == 0) kept.push_back(object);
-    }
-    all["annotations"] = kept;
-  });
+  empty_every_second_image();
   const std::string sets =
       std::string("train.steps=4 train.checkpoint_every=1 train.ema_decay=0.9 ") + GetParam().sets;
   for (const int ranks : {1, 2, 4}) {
@@ -194,6 +214,35 @@ TEST_P(SameAsOneProcess, to_rounding_on_two_and_four_ranks) {
     const double distance = relative_distance("on1", out, 1, 4);
     RecordProperty(fmt::format("distance_on_{}", ranks), fmt::format("{:.2g}", distance));
     EXPECT_LT(distance, 0.05) << ranks << " ranks";
+  }
+}
+
+// Each step begins where one process had come to, so that nothing but this step's own rounding is seen: 7e-8 in the losses of
+// the RPN, 1e-6 in others, 1e-4 in the norm of the gradients, 7e-3 of the way that the weights go (measured). Of the 512
+// RoIs that a step samples now and then one is another, where two proposals are alike to rounding: 2e-4 of a loss.
+TEST_F(RanksTest, every_step_of_the_preset_tiny_is_the_same_on_two_and_four_ranks) {
+  constexpr int64_t kSteps = 3;
+  make_data(16, 0);
+  make_noisy(16);
+  empty_every_second_image();
+  expect_done(train_on(1, tiny_as_it_is("on1")));
+  for (const int ranks : {2, 4}) {
+    for (int64_t start = 0; start < kSteps; ++start) {
+      const std::string out = fmt::format("on{}_from{}", ranks, start);
+      if (start > 0) {
+        std::filesystem::copy(path("on1"), path(out), std::filesystem::copy_options::recursive);
+        for (int64_t step = start + 1; step <= kSteps; ++step) {
+          std::filesystem::remove(path(out + "/" + manifest_key(step)));
+        }
+      }
+      expect_done(train_on(ranks, tiny_as_it_is(out)));
+      const auto line = static_cast<size_t>(start);
+      expect_near("on1", out, line, "loss_objectness", 5e-6, 1);
+      expect_near("on1", out, line, "loss_rpn_box_reg", 5e-6, 1);
+      expect_near("on1", out, line, kAll, 1e-3);
+      if (start == 0) continue;
+      EXPECT_LT(relative_distance("on1", out, start, start + 1), 0.05) << out;
+    }
   }
 }
 
