@@ -52,10 +52,10 @@ TEST_F(FsCommand, a_wrong_option_is_named) {
 
 TEST_F(FsCommand, a_list_of_options_may_stand_anywhere) {
   const std::string folder = folder_.string();
-  for (const std::string words : {"-f -o ro,max_age=5 s3://bucket " + folder,
-                                  "-o ro,max_age=5 s3://bucket " + folder + " -f",
-                                  "s3://bucket -o ro " + folder + " -o max_age=5 -f",
-                                  "s3://bucket " + folder + " -f -o ro,max_age=5"}) {
+  for (const std::string& words : {"-f -o ro,max_age=5 s3://bucket " + folder,
+                                   "-o ro,max_age=5 s3://bucket " + folder + " -f",
+                                   "s3://bucket -o ro " + folder + " -o max_age=5 -f",
+                                   "s3://bucket " + folder + " -f -o ro,max_age=5"}) {
     const auto mount = run("fs mount " + words);  // -f: all but the mounting
     EXPECT_EQ(mount.exit_code, 0) << words << ": " << mount.err;
   }

@@ -176,7 +176,7 @@ class LayerDiskTest : public testing::Test {
   }
   Text content_when_mended(const std::string& path) {
     disk_.mend();
-    const Text found = content(path);
+    Text found = content(path);
     disk_.go_on_failing();
     return found;
   }

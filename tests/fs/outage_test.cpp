@@ -177,12 +177,13 @@ TEST_F(Outage, readers_wait_for_an_endpoint_that_is_away_and_go_on_when_it_is_ba
   proxy_->unplug(kForGood);
   const uint64_t before = connections();
   std::vector<std::future<std::string>> readers;
+  readers.reserve(kFiles);
   for (int i = 0; i < kFiles; ++i) {
     readers.push_back(std::async(std::launch::async, [this, i] { return read(i); }));
   }
   // Each of them has been tried several times.
   const auto until = std::chrono::steady_clock::now() + minutes(1);
-  while (connections() < before + 3 * kFiles) {
+  while (connections() < before + uint64_t{3} * kFiles) {
     ASSERT_LT(std::chrono::steady_clock::now(), until) << proxy_->counts_json();
     std::this_thread::yield();
   }
