@@ -282,7 +282,10 @@ void add_job_options(CLI::App& command, doctor::JobPlan& job) {
   };
   // One value behind each: what follows may be a bucket.
   const auto add_list = [&](const char* name, auto& value, const char* text, const char* type) {
-    add(name, value, text, type)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    add(name, value, text, type)
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   };
   add_list("--subnet", job.subnets, "Subnet of the job (repeatable)", "ID");
   add_list("--security-group", job.security_groups, "Its security group (repeatable)", "ID");

@@ -92,6 +92,12 @@ TEST_F(DoctorCommand, bad_usage_is_told) {
   EXPECT_EQ(doctor("s3://").exit_code, 2);
 }
 
+TEST_F(DoctorCommand, what_follows_an_options_one_value_is_a_bucket) {
+  const auto outcome = doctor("--subnet subnet-0123456789abcdef0 bucket");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("\"bucket\" does not begin with s3://"));
+}
+
 TEST_F(DoctorCommand, a_jobs_side_needs_a_region) {
   const auto outcome = doctor("--role job");
   EXPECT_EQ(outcome.exit_code, 2);

@@ -50,6 +50,17 @@ TEST_F(FsCommand, a_wrong_option_is_named) {
   }
 }
 
+TEST_F(FsCommand, a_list_of_options_may_stand_anywhere) {
+  const std::string folder = folder_.string();
+  for (const std::string& words : {"-f -o ro,max_age=5 s3://bucket " + folder,
+                                   "-o ro,max_age=5 s3://bucket " + folder + " -f",
+                                   "s3://bucket -o ro " + folder + " -o max_age=5 -f",
+                                   "s3://bucket " + folder + " -f -o ro,max_age=5"}) {
+    const auto mount = run("fs mount " + words);  // -f: all but the mounting
+    EXPECT_EQ(mount.exit_code, 0) << words << ": " << mount.err;
+  }
+}
+
 TEST_F(FsCommand, what_is_not_mounted_cannot_be_unmounted) {
   const auto umount = run("fs umount " + folder_.string());
   EXPECT_EQ(umount.exit_code, 2);

@@ -41,6 +41,7 @@ std::shared_ptr<FsOptions> FsOptions::add_all(CLI::App* command) {
   command->add_option("-o", options->lists_, "The same as a list, as fstab has it: ro,uid=1000")
       ->type_name("OPTIONS")
       ->expected(1)
+      ->allow_extra_args(false)  // what follows its value is the bucket
       ->take_all();
   return options;
 }

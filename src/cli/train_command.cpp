@@ -98,6 +98,7 @@ void add_train(CLI::App& app, CommandContext& context) {
       .add_option("--set", options->arguments.sets, "Set any key of the configuration (repeatable)")
       ->type_name("KEY=VALUE")
       ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_flag("--override",
                    options->arguments.override_options,

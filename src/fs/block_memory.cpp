@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <list>
 #include <mutex>
@@ -16,11 +17,26 @@ using storage::Blob;
 using storage::BlockCache;
 using storage::ObjectVersion;
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A read begins what it reads ahead just before it asks for its blocks.
+constexpr std::chrono::seconds kTogether{1};
+
+}  // namespace
+
 struct BlockMemory::State {
+  // One that is under way, shared with those who wait for it: what has failed stays with them alone.
+  struct Fetch {
+    Clock::time_point begun = Clock::now();
+    std::optional<Error> failure;
+  };
   struct Entry {
     std::string name;
     uint64_t bytes = 0;
-    std::optional<Result<Blob>> result;  // none: under way
+    std::shared_ptr<Fetch> fetch;
+    std::optional<Blob> result;  // none: under way
     bool was_read = false;
     bool is_guess = false;
   };
@@ -70,7 +86,8 @@ struct BlockMemory::State {
     return fits && (whom != For::kGuess || guessed_bytes + bytes <= max_bytes / 2);
   }
   void insert(std::string name, uint64_t bytes, bool is_guess) {
-    entries.push_front({std::move(name), bytes, std::nullopt, false, is_guess});
+    entries.push_front(
+        {std::move(name), bytes, std::make_shared<Fetch>(), std::nullopt, false, is_guess});
     by_name.emplace(entries.front().name, entries.begin());
     held_bytes += bytes;
     if (is_guess) guessed_bytes += bytes;
@@ -83,10 +100,12 @@ struct BlockMemory::State {
       const std::lock_guard lock(mutex);
       const auto found = by_name.find(name);
       if (found != by_name.end() && !found->second->result) {
-        // Who waits for a guess that has failed asks anew.
-        const bool is_in_vain = found->second->is_guess && !result;
-        found->second->result = std::move(result);
-        if (is_in_vain) erase(found->second);
+        if (result) {
+          found->second->result = std::move(*result);
+        } else {
+          found->second->fetch->failure = std::move(result).error();
+          erase(found->second);
+        }
       }
     }
     arrived.notify_all();
@@ -115,33 +134,32 @@ uint64_t BlockMemory::held_bytes() const {
 Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool& waited) {
   State& state = *state_;
   const std::string name = State::name_of(version, block);
-  bool asked = false;
+  const auto came = Clock::now();
   std::unique_lock lock(state.mutex);
-  for (;;) {
+  for (std::shared_ptr<State::Fetch> fetch;;) {
+    // What failed ahead of time is asked for again now. What this reader has waited for from its beginning is the answer:
+    // it may have taken as long as the client goes on trying, and would again for each of many readers.
+    if (fetch && fetch->failure && fetch->begun + kTogether >= came) {
+      return tl::unexpected(*fetch->failure);
+    }
     const auto found = state.by_name.find(name);
     if (found != state.by_name.end() && found->second->result) {
       const auto entry = found->second;
-      if (!entry->result->has_value()) {
-        // What failed ahead of time is asked for again now; what failed now is the answer.
-        Result<Blob> failure = std::move(*entry->result);
-        state.erase(entry);
-        if (asked) return failure;
-        continue;
-      }
       entry->was_read = true;
       state.no_guess_any_more(*entry);
       state.entries.splice(state.entries.begin(), state.entries, entry);
-      return **entry->result;
+      return *entry->result;
     }
     waited = true;
     if (found != state.by_name.end()) {
+      fetch = found->second->fetch;
       state.arrived.wait(lock);
       continue;
     }
-    asked = true;
     const uint64_t bytes = state.bytes_of(version, block);
     state.make_room(bytes, State::For::kWaiting);
     state.insert(name, bytes, false);
+    fetch = state.entries.front().fetch;
     lock.unlock();
     state.cache->read_async(state.remote,
                             version,

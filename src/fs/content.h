@@ -41,9 +41,13 @@ class Content {
     uint64_t version = 0;  // another number after each change
   };
 
-  // `file`: null where no byte is local.
-  Content(std::shared_ptr<const Shared> shared, State state, LocalFile file)
-      : shared_(std::move(shared)), state_(std::move(state)), file_(std::move(file)) {}
+  // `file`: null where no byte is local. `is_longer`: it holds more than the state says, bytes that were cut off or
+  // never noted.
+  Content(std::shared_ptr<const Shared> shared, State state, LocalFile file, bool is_longer = false)
+      : shared_(std::move(shared)),
+        state_(std::move(state)),
+        file_(std::move(file)),
+        tail_is_garbage_(is_longer) {}
 
   State state() const;
   uint64_t size_bytes() const;

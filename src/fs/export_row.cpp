@@ -292,15 +292,16 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
     state = job.content->moved_base(job.row.base, job.key, info.etag);
     row->base = state->base;
   }
-  if (unchanged) {
-    row->content_dirty = row->attributes_dirty = false;
-    const std::lock_guard tried_lock(mutex_);
-    tried_.erase(row->inode);
-  }
+  if (unchanged) row->content_dirty = row->attributes_dirty = false;
   if (!row->has_content && row->kind == Kind::kFile) row->present.clear();
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(tree_.fold(row->inode));
   ATOLL_TRY(edit.commit());
+  // Not before the journal has it: whoever unlinks the file in between would leave the object where it is.
+  if (unchanged) {
+    const std::lock_guard tried_lock(mutex_);
+    tried_.erase(row->inode);
+  }
   if (job.guard && state) job.content->saved(state->version);
   if (const auto node = tree_.nodes().find(row->inode); node && !node->kernel_has.empty()) {
     node->kernel_has = info.etag;

@@ -181,10 +181,10 @@ void Exporter::work_on_removals() {
   }
 }
 
-FsResult<void> Exporter::export_file(InodeNumber inode) {
+FsResult<void> Exporter::export_file(InodeNumber inode, const std::stop_token& stop) {
   // A writer that never pauses may keep the file from being whole; it waits after a few tries.
   constexpr int kTries = 100;
-  for (int tries = 0; tries < kTries; ++tries) {
+  for (int tries = 0; tries < kTries;) {
     std::vector<InodeNumber> above;
     const auto outcome = export_row(inode, true, above);
     if (!outcome) return tl::unexpected(outcome.error());
@@ -193,8 +193,15 @@ FsResult<void> Exporter::export_file(InodeNumber inode) {
       const auto row = ATOLL_TRY(tree_.journal().row(inode));
       if (!row || !row->dirty()) return {};
     }
-    if (*outcome == Outcome::kDone) continue;
+    if (*outcome == Outcome::kDone) {
+      ++tries;
+      continue;
+    }
+    // Another export is at it. That one ends, however long a large file takes.
     std::unique_lock lock(mutex_);
+    if (stop.stop_requested() || stop_.stop_requested()) {
+      return fail_fs(EINTR, "the export was stopped");
+    }
     changed_.wait_for(lock, kBusyPause);
   }
   return fail_fs(EBUSY, "the file is being written to all the time");
@@ -224,7 +231,7 @@ Result<Progress> Exporter::export_below(std::string_view path,
   parallel_for(rows.size(), std::max(1, options_.export_workers), 1, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       if (stop.stop_requested()) return;
-      const auto done = export_file(rows[i].first);
+      const auto done = export_file(rows[i].first, stop);
       const std::lock_guard lock(mutex);
       if (!done) {
         if (!failure) failure = done.error();

@@ -47,8 +47,9 @@ class Exporter {
   // Whether the bucket may have got an object from this row that the journal does not know of.
   bool was_tried(InodeNumber inode);
 
-  // Waits for one file, open or not. EBUSY where it is being written to all the time.
-  FsResult<void> export_file(InodeNumber inode);
+  // Waits for one file, open or not, also where another export is at it. EBUSY where it is being written to all the
+  // time; EINTR.
+  FsResult<void> export_file(InodeNumber inode, const std::stop_token& stop);
   // Everything below the path.
   Result<Progress> export_below(std::string_view path,
                                 std::stop_token stop,

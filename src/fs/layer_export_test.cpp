@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <linux/fs.h>
 
+#include <future>
+#include <thread>
+
+#include "fs/failing_files.h"
 #include "fs/layer_fixture.h"
 
 namespace atl::fs {
@@ -195,6 +199,52 @@ TEST_F(LayerExportTest, a_failed_export_is_tried_again_until_it_works) {
   EXPECT_EQ(remote_->content("new"), "content");
   EXPECT_EQ(machine_.layer().counts().failed_exports, 2U);
   EXPECT_THAT(machine_.log(), Contains(HasSubstr("503")));
+}
+
+TEST_F(LayerExportTest, an_object_that_the_journal_could_not_note_goes_with_its_file) {
+  FailingFiles& disk = FailingFiles::get();
+  disk.never();
+  machine_.options.exports = ExportPolicy::kOnClose;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call == "upload new") disk.fail_at(0, true, SQLITE_FULL);
+    return std::nullopt;
+  });
+  machine_.start();
+  ASSERT_EQ(machine_.write("new", "content"), 0);
+  while (machine_.layer().counts().failed_exports == 0) std::this_thread::yield();
+  remote_->set_fault(nullptr);
+  disk.never();
+  ASSERT_EQ(remote_->content("new"), "content");
+  ASSERT_EQ(machine_.unlink("new"), 0);
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "d"));
+  machine_.settle();
+  EXPECT_EQ(remote_->content("new"), std::nullopt);
+}
+
+TEST_F(LayerExportTest, an_export_waits_for_one_that_is_at_the_same_file_however_long_it_takes) {
+  machine_.options.exports = ExportPolicy::kOnClose;
+  std::promise<void> begun;
+  std::promise<void> go_on;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call != "upload large") return std::nullopt;
+    begun.set_value();
+    go_on.get_future().wait();
+    return std::nullopt;
+  });
+  machine_.start();
+  ASSERT_EQ(machine_.write("large", "content"), 0);
+  begun.get_future().wait();
+  auto exported = std::async(std::launch::async, [&] {
+    return machine_.layer().export_now("large", {}, nullptr).has_value();
+  });
+  // What others get done meanwhile is no reason to give up.
+  for (uint32_t i = 0; i < 150; ++i) {
+    ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600 + i % 8}), 0);
+    while (machine_.layer().counts().waiting_exports > 1) std::this_thread::yield();
+  }
+  go_on.set_value();
+  EXPECT_TRUE(exported.get());
+  EXPECT_EQ(remote_->content("large"), "content");
 }
 
 TEST_F(LayerExportTest, fsync_waits_for_the_bucket_where_that_is_asked_for) {

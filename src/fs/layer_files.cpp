@@ -225,7 +225,7 @@ FsResult<void> Layer::fsync(Handle handle) {
     ATOLL_TRY(sync_journal());
   }
   if (!options_.fsync_to_bucket || file->node->unlinked) return {};
-  return exporter_->export_file(file->node->number);
+  return exporter_->export_file(file->node->number, {});
 }
 
 void Layer::release_handle(Handle handle) {

@@ -22,7 +22,8 @@ namespace atl::fs {
 
 class Machine {
  public:
-  explicit Machine(std::shared_ptr<storage::FakeRemote> remote);
+  explicit Machine(std::shared_ptr<storage::FakeRemote> remote,
+                   const std::filesystem::path& parent = std::filesystem::temp_directory_path());
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
   ~Machine();

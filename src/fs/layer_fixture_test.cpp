@@ -13,8 +13,9 @@ namespace atl::fs {
 
 using std::filesystem::path;
 
-Machine::Machine(std::shared_ptr<storage::FakeRemote> remote) : remote_(std::move(remote)) {
-  std::string pattern = (std::filesystem::temp_directory_path() / "atoll-layer-XXXXXX").string();
+Machine::Machine(std::shared_ptr<storage::FakeRemote> remote, const path& parent)
+    : remote_(std::move(remote)) {
+  std::string pattern = (parent / "atoll-layer-XXXXXX").string();
   directory_ = ::mkdtemp(pattern.data());
   options.directory = (directory_ / "state").string();
   options.import_interval = std::chrono::seconds(0);

@@ -73,6 +73,28 @@ TEST_F(LayerReadTest, the_files_after_those_that_are_read_in_order_come_ahead) {
   EXPECT_EQ(remote_->counts().bytes_read, 1000U);
 }
 
+TEST_F(LayerReadTest, what_does_not_come_is_asked_for_once_by_a_read_and_again_by_the_next) {
+  machine_.start();
+  std::atomic<int> asked = 0;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (!call.starts_with("read ")) return std::nullopt;
+    ++asked;
+    return Error{ErrorCode::kIo, "no answer", {}, {}};
+  });
+  remote_->put("big", std::string(12'000, 'x'));
+  machine_.age();
+  const auto handle = machine_.open("big", O_RDONLY);
+  ASSERT_TRUE(handle);
+  // Read ahead by one request, each of whose blocks is then waited for.
+  EXPECT_EQ(error_of(machine_.read(*handle, 0, 12'000)), EIO);
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(error_of(machine_.read(*handle, 0, 100)), EIO);
+  EXPECT_EQ(asked, 2);
+  remote_->set_fault(nullptr);
+  EXPECT_EQ(machine_.read(*handle, 0, 12'000), std::string(12'000, 'x'));
+  machine_.close(*handle);
+}
+
 TEST_F(LayerReadTest, nothing_can_be_changed_where_the_layer_is_read_only) {
   remote_->put("a", "1");
   machine_.options.read_only = true;

@@ -73,6 +73,7 @@ FsResult<void> LocalFiles::tidy(const std::function<bool(InodeNumber)>& keep) co
 }
 
 FsResult<uint64_t> LocalFiles::size(const LocalFile& file) const {
+  if (const int number = fault("fstat")) return fail_fs(number, "fstat in " + directory_);
   struct stat status {};
   if (::fstat(file->get(), &status) != 0) return failed("looking at a file in", directory_);
   return static_cast<uint64_t>(status.st_size);

@@ -203,16 +203,21 @@ FsResult<std::vector<Removal>> Exporter::removals_below(std::string_view path) {
 }
 
 FsResult<void> Exporter::remove_below(std::string_view path, const std::stop_token& stop) {
-  constexpr int kTries = 100;  // in which nothing gets less
+  constexpr std::chrono::seconds kPatience{
+      10};  // in which nothing gets less, and nobody writes what is to go
   constexpr std::chrono::milliseconds kPause{100};
   size_t least = std::numeric_limits<size_t>::max();
-  for (int tries = 0; tries < kTries && !stop.stop_requested(); ++tries) {
+  for (auto since = Clock::now(); !stop.stop_requested() && Clock::now() - since < kPatience;) {
     std::string after;
     while (!stop.stop_requested() && ATOLL_TRY(remove_some(path, after))) {
     }
     const auto left = ATOLL_TRY(removals_below(path));
     if (left.empty()) return {};
-    if (left.size() < least) tries = 0;
+    const auto is_busy = [&](const Removal& removal) { return busy_keys_.contains(removal.key); };
+    {
+      const std::lock_guard lock(mutex_);
+      if (left.size() < least || std::ranges::any_of(left, is_busy)) since = Clock::now();
+    }
     least = std::min(least, left.size());
     // A file that was moved away from there, perhaps to a place that is not below the path, still reads from it.
     for (const Removal& removal : left) {
@@ -221,7 +226,7 @@ FsResult<void> Exporter::remove_below(std::string_view path, const std::stop_tok
         const auto lock = tree_.lock();
         based = ATOLL_TRY(tree_.journal().rows_based_on(removal.key));
       }
-      for (const InodeNumber inode : based) ATOLL_TRY(export_file(inode));
+      for (const InodeNumber inode : based) ATOLL_TRY(export_file(inode, stop));
     }
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, kPause);

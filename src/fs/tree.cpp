@@ -207,11 +207,16 @@ FsResult<std::shared_ptr<Content>> Tree::content(const NodePtr& node, const Row&
   if (node->content) return node->content;
   if (auto content = content_in_use(node->number)) return content;
   LocalFile file;
-  if (row.has_content) file = ATOLL_TRY(files().open(node->number));
+  bool is_longer = false;
+  if (row.has_content) {
+    file = ATOLL_TRY(files().open(node->number));
+    is_longer = ATOLL_TRY(files().size(file)) > row.size_bytes;
+  }
   auto content = std::make_shared<Content>(
       shared_,
       Content::State{row.size_bytes, row.modified_ns, row.base, row.present, 0},
-      std::move(file));
+      std::move(file),
+      is_longer);
   // Those that are gone are thrown out now and then.
   constexpr size_t kTidyFrom = 1024;
   if (contents_.size() >= kTidyFrom) {

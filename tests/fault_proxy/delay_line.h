@@ -72,7 +72,8 @@ class DelayLine {
   // Whether more should be read: little enough is waiting, and it leaves soon. What a slow wire has not taken
   // yet stays with the sender.
   bool has_room(Clock::time_point now) const {
-    return pieces_.empty() || (bytes_ < kMaxBytes && last_due_ <= now + latency_ + kMaxQueue);
+    return pieces_.empty() ||
+           (bytes_ < kMaxBytes && last_due_ <= now + latency_ + held_ + kMaxQueue);
   }
   bool empty() const { return pieces_.empty(); }
   std::optional<Clock::time_point> next_due() const {

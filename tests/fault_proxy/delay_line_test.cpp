@@ -58,6 +58,16 @@ TEST(DelayLine, nothing_overtakes_what_is_held) {
   EXPECT_EQ(take(line, kStart + milliseconds(30)), "a");
 }
 
+TEST(DelayLine, what_is_held_delays_a_stream_without_slowing_it) {
+  DelayLine line(milliseconds(0));
+  line.hold(std::chrono::seconds(1));
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(line.has_room(kStart + milliseconds(i))) << i;
+    line.push(make_piece("x"), kStart + milliseconds(i));
+  }
+  EXPECT_EQ(take(line, kStart + milliseconds(1099)).size(), 100);
+}
+
 TEST(DelayLine, what_a_slow_wire_has_not_taken_stays_with_the_sender) {
   Wire wire;
   DelayLine line(milliseconds(10));

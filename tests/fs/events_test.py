@@ -3,14 +3,11 @@
 import http.client
 import json
 import os
-import time
 
 os.environ["ATOLL_S3_SERVER"] = os.environ.get("ATOLL_MOTO", "")
 
 import mounting  # noqa: E402
 from mounting import SERVER  # noqa: E402
-
-PATIENCE_S = 30
 
 
 class Events(mounting.Mounting):
@@ -29,12 +26,6 @@ class Events(mounting.Mounting):
         status, _, answer = self.bucket.request("PUT", body=told.encode(), query="notification=")
         self.assertEqual(status, 200, answer)
         return url
-
-    def wait_until(self, what, happened):
-        until = time.monotonic() + PATIENCE_S
-        while not happened():
-            self.assertLess(time.monotonic(), until, f"{what} does not show")
-            time.sleep(0.05)
 
     def test_what_s3_tells_a_queue_shows_at_once(self):
         self.bucket.put("there", b"1")

@@ -5,11 +5,20 @@ import json
 import os
 import pathlib
 import signal
+import sqlite3
 import subprocess
 import sys
+import unittest
 
 import mounting
 from mounting import ATOLL
+
+DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
+sys.path.insert(0, str(DEPLOY.parent / "tests/deploy"))
+
+from unit import Unit  # noqa: E402
+
+NOBODY = 65534
 
 
 class Mount(mounting.Mounting):
@@ -104,6 +113,83 @@ class Mount(mounting.Mounting):
         self.assertEqual(total()["cached_bytes"], 0)
         self.assertEqual((self.point / "d/a.bin").read_bytes(), b"a" * 2_000_000)
 
+    def make_older(self, days):
+        """The files that were opened look as if that had been so many days ago, by name."""
+        (journal,) = (self.folder / "state/atoll/fs").glob("*/journal.db")
+        with sqlite3.connect(journal) as database:
+            for path, age in days.items():
+                changed = database.execute("UPDATE accesses SET when_s = when_s - ? WHERE path = ?", (age * 86_400, path.encode()))
+                self.assertEqual(changed.rowcount, 1, path)
+        database.close()
+
+    def test_release_by_age_gives_up_what_nobody_has_read_for_so_long(self):
+        names = ("d/month", "d/week", "today")
+        for name in names:
+            self.bucket.put(name, name.encode() * 10_000)
+        self.mount()
+        for name in names:
+            self.assertEqual((self.point / name).read_bytes(), name.encode() * 10_000)
+        self.atoll("umount", self.point)
+        self.make_older({"d/month": 30, "d/week": 6})
+
+        def held():
+            states = map(json.loads, self.atoll("status", self.uri, "--json").stdout.splitlines())
+            return [state["path"] for state in states if state.get("path") in names and not state["released"]]
+
+        self.assertIn("0 files", self.atoll("release", self.uri, "--unused", "31d").stdout)
+        self.assertEqual(held(), list(names))
+        self.assertIn("1 file", self.atoll("release", self.uri, "--unused", "7d").stdout)
+        self.assertEqual(held(), ["d/week", "today"])
+        # By the daemon; what is read again is not old any more.
+        self.mount()
+        for name in names[:2]:
+            self.assertEqual((self.point / name).read_bytes(), name.encode() * 10_000)
+        self.atoll("release", self.point, "--unused", "5d")
+        self.assertEqual(held(), list(names))
+        self.atoll("umount", self.point)
+        self.make_older({"d/month": 30, "d/week": 6, "today": 1})
+        self.mount()
+        self.atoll("release", self.point / "d", "--unused", "36h")
+        self.assertEqual(held(), ["today"])
+        self.atoll("release", self.point, "--unused", "23h")
+        self.assertEqual(held(), [])
+
+    def as_nobody(self, *command):
+        result = subprocess.run(list(map(str, command)), user=NOBODY, group=NOBODY, extra_groups=[],
+                                env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60)
+        return result.stdout if result.returncode == 0 else result.stderr
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be somebody else")
+    def test_other_users_are_held_to_modes_and_owners_by_the_kernel(self):
+        self.folder.chmod(0o755)
+        self.mount("--allow-other")
+        self.point.chmod(0o777)
+        for name, mode, owner in (("secret", 0o600, 0), ("open", 0o644, 0), ("own", 0o600, NOBODY)):
+            (self.point / name).write_text(f"{name}\n")
+            (self.point / name).chmod(mode)
+            os.chown(self.point / name, owner, owner)
+        (self.point / "closed").mkdir(0o700)
+        (self.point / "closed/file").write_text("file\n")
+        self.assertEqual((self.point / "secret").read_text(), "secret\n")
+        self.assertEqual(self.as_nobody("cat", self.point / "open"), "open\n")
+        self.assertEqual(self.as_nobody("cat", self.point / "own"), "own\n")
+        for command in (("cat", self.point / "secret"), ("cat", self.point / "closed/file"), ("ls", self.point / "closed"),
+                        ("sh", "-c", f"echo 1 >>{self.point}/open"), ("touch", self.point / "closed/new")):
+            self.assertIn("Permission denied", self.as_nobody(*command), command)
+        self.assertIn("not permitted", self.as_nobody("chmod", "666", self.point / "secret"))
+        self.assertEqual((self.point / "open").read_text(), "open\n")
+        # What somebody makes is his own.
+        self.assertEqual(self.as_nobody("sh", "-c", f"umask 077; echo 2 >{self.point}/new; cat {self.point}/new"), "2\n")
+        status = (self.point / "new").stat()
+        self.assertEqual((status.st_uid, status.st_mode & 0o777), (NOBODY, 0o600))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be somebody else")
+    def test_without_allow_other_nobody_else_comes_in(self):
+        self.bucket.put("file", b"1\n")
+        self.folder.chmod(0o755)
+        self.mount("--umask", "000")
+        self.assertIn("Permission denied", self.as_nobody("cat", self.point / "file"))
+
     def test_an_import_shows_what_is_new_changed_and_gone(self):
         self.bucket.put("same", b"1")
         self.bucket.put("changing", b"old")
@@ -144,7 +230,7 @@ class Mount(mounting.Mounting):
     def test_mount_of_fstab_mounts(self):
         sbin = self.folder / "sbin"
         sbin.mkdir()
-        script = (pathlib.Path(__file__).parents[2] / "deploy/mount.atoll").read_text()
+        script = (DEPLOY / "mount.atoll").read_text()
         (sbin / "mount.atoll").write_text(script.replace("PATH=/usr", f"PATH={sbin}:/usr"))
         (sbin / "mount.atoll").chmod(0o755)
         (sbin / "atoll").symlink_to(ATOLL)
@@ -157,6 +243,42 @@ class Mount(mounting.Mounting):
         with self.assertRaises(OSError):
             (self.point / "b").write_bytes(b"")
         subprocess.run(["umount", self.point], check=True, timeout=60)
+
+    def start_service(self, options):
+        """As systemd starts deploy/atoll-fs@.service, with this file of variables."""
+        unit = Unit(DEPLOY / "atoll-fs@.service")
+        variables = unit.environment(
+            f"ATOLL_FS_SOURCE={self.uri}\nATOLL_FS_DIRECTORY={self.point}\n{options}" +
+            "".join(f"{name}={value}\n" for name, value in self.environment.items() if name != "HOME"))
+        _, *words = unit.command("ExecStart", variables)
+        with open(self.folder / "service.log", "ab") as log:
+            service = subprocess.Popen([ATOLL, *words], env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.addCleanup(service.wait)
+        self.addCleanup(service.kill)
+
+        def is_ready():
+            self.assertIsNone(service.poll(), (self.folder / "service.log").read_text())
+            try:
+                return os.path.ismount(self.point) and os.statvfs(self.point) is not None
+            except OSError:  # the mount of the one before
+                return False
+
+        self.wait_until("the mount", is_ready)
+        return service
+
+    def test_the_service_mounts_heals_after_a_kill_and_exports_when_it_is_stopped(self):
+        self.bucket.put("a", b"1")
+        service = self.start_service("")
+        self.assertEqual((self.point / "a").read_bytes(), b"1")
+        service.kill()
+        self.assertNotEqual(service.wait(60), 0)  # so it is started again
+        service = self.start_service("ATOLL_FS_OPTIONS=allow_other,max_age=5\n")
+        self.assertEqual((self.point / "a").read_bytes(), b"1")
+        (self.point / "b").write_bytes(b"2")
+        service.terminate()
+        self.assertEqual(service.wait(60), 0)  # and stays stopped
+        self.assertFalse(os.path.ismount(self.point))
+        self.assertEqual(self.bucket.get("b"), b"2")
 
     def test_a_thousand_open_files_fit_into_300_mb(self):
         for number in range(50):

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import s3_client
 
 SKIPPED = 77
+PATIENCE_S = 30
 ATOLL = pathlib.Path(sys.argv[1]).resolve()
 SERVER = s3_client.server()
 
@@ -62,6 +64,12 @@ class Mounting(unittest.TestCase):
         (mount,) = json.loads(self.atoll("status", "--json").stdout)[-1:]
         self.assertEqual(mount["mount_point"], str(self.point))
         return mount["pid"]
+
+    def wait_until(self, what, happened, seconds=PATIENCE_S):
+        until = time.monotonic() + seconds
+        while not happened():
+            self.assertLess(time.monotonic(), until, f"{what} does not show")
+            time.sleep(0.05)
 
     def wait_for_end(self, pid):
         descriptor = os.pidfd_open(pid)

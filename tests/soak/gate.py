@@ -22,6 +22,7 @@ class Gate:
         self.begun = {}  # worker -> when its operation began
         self.threads = {}  # thread -> its worker
         self.dead_until = self.full_until = 0
+        self.disk_is_full = False
 
     @contextlib.contextmanager
     def operation(self, worker):
@@ -45,9 +46,10 @@ class Gate:
             worker = self.threads[threading.get_ident()]
             self.begun.pop(worker)
             self.condition.notify_all()
-        until = min(self.full_until, time.monotonic() + AFTERMATH_s)
-        while time.monotonic() < until and not self.ending:
+        until = time.monotonic() + AFTERMATH_s
+        while self.disk_is_full and time.monotonic() < until and not self.ending:
             time.sleep(0.05)
+        time.sleep(0.05)  # in the aftermath an operation is tried again and again
         self.enter(worker)
 
     def expects(self, error):
@@ -78,10 +80,12 @@ class Gate:
     @contextlib.contextmanager
     def full_disk(self):
         self.full_until = float("inf")
+        self.disk_is_full = True
         try:
             yield
         finally:
             self.full_until = time.monotonic() + AFTERMATH_s
+            self.disk_is_full = False
 
     def end(self):
         with self.condition:

@@ -2,14 +2,17 @@
 that the fault proxy knows, the daemon is killed and started again, credentials are replaced and the disk fills up.
 
     soak.py --build build/release [--seconds 600] [--seed N] [--keep]
+    soak.py --build build/release --brief
 
 What must hold all the time: no wrong byte, no lost closed file, no hang. At the end everything is exported and the bucket
 itself is held against the trees. Counts of operations and faults are printed; the seed repeats the choices,
-though not the moments. Exit code 77 where there is no S3 server or no FUSE.
+though not the moments. --brief has everything happen once, in an order of the seed, and goes on until every fault has been
+met: some 20 s. Exit code 77 where there is no S3 server or no FUSE.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -49,9 +52,32 @@ DISK_MB = 256
 TREES, READERS = 3, 2
 
 
+@dataclasses.dataclass
+class Pace:
+    faults: dict
+    unplug_ms: tuple
+    refuse_ms: tuple
+    full_disk_s: float
+    pause_s: tuple
+
+
+USUAL = Pace(FAULTS, unplug_ms=(2000, 12000), refuse_ms=(500, 4000), full_disk_s=4, pause_s=(1, 6))
+# What is slow here is not so slow that it is given up: that takes ten seconds each time.
+BRIEF = Pace(
+    {name: 2 * rate for name, rate in FAULTS.items()} | {"stall_ms": 1500, "trickle_bytes_per_s": 400_000, "latency_ms": 2},
+    unplug_ms=(1500,),
+    refuse_ms=(500,),
+    full_disk_s=1,
+    pause_s=(0.3, 0.8),
+)
+LONGEST_WAIT_s = 60
+KINDS = [name for name in FAULTS if not name.endswith("_ms")]
+
+
 class Soak:
     def __init__(self, world, options):
         self.world, self.options = world, options
+        self.pace = BRIEF if options.brief else USUAL
         self.random = random.Random(options.seed)
         self.gate = Gate()
         self.events = {}
@@ -67,7 +93,7 @@ class Soak:
         self.changing = ChangingReader.fill(world, BUCKET)
         self.mount = SoakMount(world, self.disk.path, self.keys)
         self.mount.__enter__()
-        world.proxy.set(seed=self.options.seed, **FAULTS)
+        world.proxy.set(seed=self.options.seed, **self.pace.faults)
         root = self.mount.path
         self.trees = [TreeWorker(f"{root}/tree-{i}", self.options.seed * 10 + i, self.gate) for i in range(TREES)]
         self.workers = [
@@ -114,14 +140,14 @@ class Soak:
         self.gate.open()
 
     def unplug(self):
-        self.world.proxy.ask(f"unplug?ms={self.random.choice([2000, 12000])}")
+        self.world.proxy.ask(f"unplug?ms={self.random.choice(self.pace.unplug_ms)}")
 
     def refuse(self):
-        self.world.proxy.ask(f"refuse?ms={self.random.choice([500, 4000])}")
+        self.world.proxy.ask(f"refuse?ms={self.random.choice(self.pace.refuse_ms)}")
 
     def fill_disk(self):
         with self.gate.full_disk(), self.disk.full():
-            self.pause(4)
+            self.pause(self.pace.full_disk_s)
 
     def rotate_keys(self):
         self.keys.rotate()
@@ -158,13 +184,35 @@ class Soak:
             (self.release, 4),
             (self.changing.change, 6),
         ]
+        if self.options.brief:
+            once = [event for event, _ in events]
+            self.random.shuffle(once)
+            for event in once:
+                self.go_through(event)
+            self.meet_every_fault()
+            return
         until = time.monotonic() + self.options.seconds
         while time.monotonic() < until and not self.gate.ending:
+            self.go_through(self.random.choices(*zip(*events))[0])
+
+    def go_through(self, event):
+        if self.gate.ending:
+            return
+        self.keys.renew()
+        self.pause(self.random.uniform(*self.pace.pause_s))
+        event()
+        self.events[event.__name__] = self.events.get(event.__name__, 0) + 1
+
+    def meet_every_fault(self):
+        until = time.monotonic() + LONGEST_WAIT_s
+        while missing := [name for name in KINDS if not self.world.proxy.ask("counts")["faults"].get(name)]:
+            if self.gate.ending:
+                return
+            if time.monotonic() > until:
+                raise WrongAnswer(f"{', '.join(missing)} did not happen to any request")
             self.keys.renew()
-            self.pause(self.random.uniform(1, 6))
-            event = self.random.choices(*zip(*events))[0]
-            event()
-            self.events[event.__name__] = self.events.get(event.__name__, 0) + 1
+            self.release()
+            self.pause(0.3)
 
     def end(self):
         """Everything exported, and the bucket held against the trees."""
@@ -244,13 +292,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", required=True)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--brief", action="store_true", help="everything once instead of --seconds")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--keep", action="store_true", help="the folder with all logs, also where nothing went wrong")
     options = parser.parse_args()
     if not fuse_is_there():
         print("no soak here: /dev/fuse or fusermount3 is missing")
         sys.exit(77)
-    print(f"seed {options.seed}, {options.seconds:g} s", flush=True)
+    print(f"seed {options.seed}, {'brief' if options.brief else f'{options.seconds:g} s'}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="atoll-soak-"))
     with World(options.build, folder / "world") as world:
         soak = Soak(world, options)
