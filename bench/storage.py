@@ -21,6 +21,7 @@ Sizes are the defaults times --scale. rclone and s3fs are Debian's, s3torchconne
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import storage_cases
@@ -46,9 +47,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="for the short cases")
     parser.add_argument("--latency-ms", type=float, default=20)
     parser.add_argument("--without", action="append", default=[], help="leave a contender out")
+    parser.add_argument("--apart", action="store_true")
     parser.add_argument("--build", default=str(HERE.parent / "build/release"))
     options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if options.apart and len(cores) > 1:
+        os.sched_setaffinity(0, cores[: len(cores) // 2])
     with World(options.build, Path(options.build) / "bench-data/storage") as world:
+        if options.apart and len(cores) > 1:
+            os.sched_setaffinity(0, cores[len(cores) // 2 :])
         for name in options.cases or CASES:
             case = getattr(storage_cases, name, None) or getattr(storage_training, name)
             result = case(world, options)
