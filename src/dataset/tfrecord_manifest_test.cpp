@@ -1,5 +1,6 @@
 #include "dataset/tfrecord_manifest.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +14,7 @@ constexpr std::string_view kLine =
 const ShardEntry kEntry{7, 4294967295, 2, {"x: y"}};
 
 TEST(TfrecordManifest, a_line_is_read_as_it_was_written) {
-  EXPECT_EQ(manifest_line("a", kEntry), std::string(kLine) + "\n");
+  EXPECT_EQ(manifest_line("a", kEntry), fmt::format("{}\n", kLine));
   EXPECT_EQ(read_manifest(manifest_line("a", kEntry)), (FinishedShards{{"a", kEntry}}));
 }
 
