@@ -1,6 +1,6 @@
-// Local contents on a disk that fails: at the n-th system call for every n, and from then on for every third. What an operation said
-// yes to is there, also after a crash; one that said no has happened, wholly or in part, or has not; nothing else changes,
-// and no byte is another file's or older than it says.
+// Local contents on a disk that fails: at the n-th system call for every n, or from there on. What an operation said yes to
+// is there, also after a crash; one that said no has happened, wholly or in part, or has not; nothing else changes, and no
+// byte is another file's or older than it says.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
