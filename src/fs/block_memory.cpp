@@ -21,15 +21,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A read begins what it reads ahead just before it asks for its blocks.
+// A read begins what it reads ahead just before it asks for its blocks, and what follows a failure, follows at once.
 constexpr std::chrono::seconds kTogether{1};
+// A failure that took so long was none that passes by itself: the client has tried again and again.
+constexpr std::chrono::seconds kLong{5};
 
 }  // namespace
 
 struct BlockMemory::State {
   // One that is under way, shared with those who wait for it: what has failed stays with them alone.
   struct Fetch {
-    Clock::time_point begun = Clock::now();
+    Clock::time_point begun;
+    Clock::time_point failed;
     std::optional<Error> failure;
   };
   struct Entry {
@@ -47,13 +50,15 @@ struct BlockMemory::State {
   std::shared_ptr<BlockCache> cache;
   uint64_t max_bytes = 0;
   uint64_t block_bytes = 0;
+  Now now;
 
   mutable std::mutex mutex;
   std::condition_variable arrived;
   Entries entries;
   std::unordered_map<std::string_view, Entries::iterator> by_name;
   uint64_t held_bytes = 0;
-  uint64_t guessed_bytes = 0;  // of them
+  uint64_t guessed_bytes = 0;                                             // of them
+  std::unordered_map<std::string, std::shared_ptr<Fetch>> failed_lately;  // after long
 
   static std::string name_of(const ObjectVersion& version, uint64_t block) {
     return fmt::format("{}/{}/{}", block, version.etag, version.key);
@@ -86,8 +91,9 @@ struct BlockMemory::State {
     return fits && (whom != For::kGuess || guessed_bytes + bytes <= max_bytes / 2);
   }
   void insert(std::string name, uint64_t bytes, bool is_guess) {
-    entries.push_front(
-        {std::move(name), bytes, std::make_shared<Fetch>(), std::nullopt, false, is_guess});
+    auto fetch = std::make_shared<Fetch>();
+    fetch->begun = now();
+    entries.push_front({std::move(name), bytes, std::move(fetch), std::nullopt, false, is_guess});
     by_name.emplace(entries.front().name, entries.begin());
     held_bytes += bytes;
     if (is_guess) guessed_bytes += bytes;
@@ -95,6 +101,15 @@ struct BlockMemory::State {
   void no_guess_any_more(Entry& entry) {
     if (std::exchange(entry.is_guess, false)) guessed_bytes -= entry.bytes;
   }
+  void fail(Entries::iterator entry, Error error) {
+    const std::shared_ptr<Fetch> fetch = entry->fetch;
+    fetch->failure = std::move(error);
+    fetch->failed = now();
+    std::erase_if(failed_lately, [&](const auto& other) { return !is_recent(*other.second); });
+    if (fetch->failed - fetch->begun >= kLong) failed_lately[entry->name] = fetch;
+    erase(entry);
+  }
+  bool is_recent(const Fetch& fetch) const { return fetch.failed + kTogether > now(); }
   void deliver(const std::string& name, Result<Blob> result) {
     {
       const std::lock_guard lock(mutex);
@@ -103,8 +118,7 @@ struct BlockMemory::State {
         if (result) {
           found->second->result = std::move(*result);
         } else {
-          found->second->fetch->failure = std::move(result).error();
-          erase(found->second);
+          fail(found->second, std::move(result).error());
         }
       }
     }
@@ -114,8 +128,10 @@ struct BlockMemory::State {
 
 BlockMemory::BlockMemory(std::shared_ptr<storage::Remote> remote,
                          std::shared_ptr<BlockCache> cache,
-                         uint64_t max_bytes)
+                         uint64_t max_bytes,
+                         Now now)
     : state_(std::make_shared<State>()) {
+  state_->now = std::move(now);
   state_->remote = std::move(remote);
   state_->block_bytes = cache->options().block_bytes;
   state_->cache = std::move(cache);
@@ -134,8 +150,12 @@ uint64_t BlockMemory::held_bytes() const {
 Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool& waited) {
   State& state = *state_;
   const std::string name = State::name_of(version, block);
-  const auto came = Clock::now();
+  const auto came = state.now();
   std::unique_lock lock(state.mutex);
+  if (const auto recent = state.failed_lately.find(name);
+      recent != state.failed_lately.end() && state.is_recent(*recent->second)) {
+    return tl::unexpected(*recent->second->failure);
+  }
   for (std::shared_ptr<State::Fetch> fetch;;) {
     // What failed ahead of time is asked for again now. What this reader has waited for from its beginning is the answer:
     // it may have taken as long as the client goes on trying, and would again for each of many readers.

@@ -9,7 +9,9 @@
 // Thread safe.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,14 +22,18 @@ namespace atl::fs {
 
 class BlockMemory {
  public:
+  using Now = std::function<std::chrono::steady_clock::time_point()>;
+
   BlockMemory(std::shared_ptr<storage::Remote> remote,
               std::shared_ptr<storage::BlockCache> cache,
-              uint64_t max_bytes);
+              uint64_t max_bytes,
+              Now now = std::chrono::steady_clock::now);
   // Does not wait for what is under way.
   ~BlockMemory();
 
   uint64_t block_bytes() const;
-  // Waits. `waited`: it was not there yet.
+  // Waits. `waited`: it was not there yet. What has failed after long is the answer for a moment, for the kernel asks
+  // for a page again whose read-ahead has failed, and its reader would wait twice.
   Result<storage::Blob> get(const storage::ObjectVersion& version, uint64_t block, bool& waited);
   enum class Ahead { kOfReader, kGuess };
   // Starts those that are not there, as far as there is room: the number that are there or on their way.
