@@ -16,6 +16,9 @@ case: medians, the median of the rounds' ratios, and what the server has served.
   shared       eight processes read the same 2 GB over one cache: how often the server sent each byte
   memory       resident memory of the mount while 1,000 of its files are open and read
 
+A client beside its server slows the server down by whatever it does besides waiting. With --apart each has processors of its
+own, as on two machines.
+
 Sizes are the defaults times --scale. rclone and s3fs are Debian's, s3torchconnector PyPI's.
 """
 
@@ -47,15 +50,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="for the short cases")
     parser.add_argument("--latency-ms", type=float, default=20)
     parser.add_argument("--without", action="append", default=[], help="leave a contender out")
-    parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--apart", action="store_true", help="half of the processors for the server, half for its clients")
     parser.add_argument("--build", default=str(HERE.parent / "build/release"))
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    if options.apart and len(cores) > 1:
-        os.sched_setaffinity(0, cores[: len(cores) // 2])
+    everyone = sorted(os.sched_getaffinity(0))
+    servers = clients = everyone
+    if options.apart:
+        half = len(everyone) // 2
+        if half == 0:
+            parser.error("--apart wants two processors")
+        servers, clients = everyone[:half], everyone[half:]
+    os.sched_setaffinity(0, servers)  # of what is started from here on
     with World(options.build, Path(options.build) / "bench-data/storage") as world:
-        if options.apart and len(cores) > 1:
-            os.sched_setaffinity(0, cores[len(cores) // 2 :])
+        os.sched_setaffinity(0, clients)
         for name in options.cases or CASES:
             case = getattr(storage_cases, name, None) or getattr(storage_training, name)
             result = case(world, options)
