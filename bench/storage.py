@@ -7,6 +7,7 @@ case: medians, the median of the rounds' ratios, and what the server has served.
 
   sequential   one object from begin to end: bare libcurl, also keeping what it gets in a file, the library, and as a file
                on the mounts; without latency, and 20 ms away
+  nginx        the same by bare libcurl and by the S3 client, from a server that only sends: what is left when that costs nothing
   warm         a file that is in the cache against the same file on the local disk: from the disk, and from the kernel's memory
   random       reads of 128 KiB at random places, 20 ms away
   copy         10,000 objects of 100 KB copied out, 20 ms away
@@ -32,7 +33,7 @@ import storage_training
 from s3_world import World  # isort: skip: storage_cases has put its folder on the path
 
 HERE = Path(__file__).parent
-CASES = ("sequential", "warm", "random", "copy", "list", "first_step", "train", "shared", "memory")
+CASES = ("sequential", "nginx", "warm", "random", "copy", "list", "first_step", "train", "shared", "memory")
 
 
 def rounded(value):

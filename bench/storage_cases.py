@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from storage_nginx import Nginx
 from storage_peers import Rclone, S3fs, rclone_config
 from storage_turns import BUCKET, MB, Turns
 
@@ -61,10 +62,31 @@ def read_in_order(world, options, key, size):
     )
 
 
-def library(world, how, *words):
+def library(world, how, *words, url=None):
     """A pass by bench/storage_bench, without or with the cache, which is empty."""
     cache = world.fresh("cache-library")
-    return json.loads(run([world.storage_bench, how, "--cache", cache, *words], env=world.environment()))
+    return json.loads(run([world.storage_bench, how, "--cache", cache, *words], env=world.environment(url)))
+
+
+def nginx(world, options):
+    """What is left of a server that costs next to nothing. It knows no LIST, so the cache stays out of it."""
+    size, key = int(1000 * MB * options.scale), "object"
+    turns = Turns(world, options)
+    with Nginx(world.fresh("nginx")) as server:
+        (server.files / BUCKET).mkdir()
+        file = server.files / BUCKET / key
+        with open(file, "wb") as out:
+            for begin in range(0, size, MB):
+                out.write(os.urandom(min(MB, size - begin)))
+        for _ in range(options.rounds):
+            with turns.turn("libcurl"):
+                turns.took(world.raw("get", BUCKET, key, 8 * MIB, CONNECTIONS, size, url=server.url)["seconds"])
+            with turns.turn("client"):
+                turns.took(library(world, "client", BUCKET, key, MIB, url=server.url)["seconds"])
+    result = turns.result(client_of_libcurl=("client", "libcurl"))
+    for counted_by_the_proxy in ("served_mb", "requests"):
+        del result[counted_by_the_proxy]
+    return {"mb": size / MB, "connections": CONNECTIONS, **result}
 
 
 def warm(world, options):
