@@ -46,8 +46,6 @@ struct BlockMemory::State {
   enum class For { kGuess, kReader, kWaiting };
   using Entries = std::list<Entry>;  // the latest in front
 
-  std::shared_ptr<storage::Remote> remote;
-  std::shared_ptr<BlockCache> cache;
   uint64_t max_bytes = 0;
   uint64_t block_bytes = 0;
   Now now;
@@ -130,11 +128,9 @@ BlockMemory::BlockMemory(std::shared_ptr<storage::Remote> remote,
                          std::shared_ptr<BlockCache> cache,
                          uint64_t max_bytes,
                          Now now)
-    : state_(std::make_shared<State>()) {
+    : remote_(std::move(remote)), cache_(std::move(cache)), state_(std::make_shared<State>()) {
   state_->now = std::move(now);
-  state_->remote = std::move(remote);
-  state_->block_bytes = cache->options().block_bytes;
-  state_->cache = std::move(cache);
+  state_->block_bytes = cache_->options().block_bytes;
   state_->max_bytes = max_bytes;
 }
 
@@ -181,14 +177,14 @@ Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool
     state.insert(name, bytes, false);
     fetch = state.entries.front().fetch;
     lock.unlock();
-    state.cache->read_async(state.remote,
-                            version,
-                            block,
-                            1,
-                            BlockCache::Urgency::kNow,
-                            [shared = state_, name](uint64_t, Result<Blob> result) {
-                              shared->deliver(name, std::move(result));
-                            });
+    cache_->read_async(remote_,
+                       version,
+                       block,
+                       1,
+                       BlockCache::Urgency::kNow,
+                       [shared = state_, name](uint64_t, Result<Blob> result) {
+                         shared->deliver(name, std::move(result));
+                       });
     lock.lock();
   }
 }
@@ -217,14 +213,14 @@ uint64_t BlockMemory::read_ahead(const ObjectVersion& version,
       }
     }
     if (run > 0) {
-      state.cache->read_async(state.remote,
-                              version,
-                              begin,
-                              run,
-                              BlockCache::Urgency::kAhead,
-                              [shared = state_, version](uint64_t index, Result<Blob> result) {
-                                shared->deliver(State::name_of(version, index), std::move(result));
-                              });
+      cache_->read_async(remote_,
+                         version,
+                         begin,
+                         run,
+                         BlockCache::Urgency::kAhead,
+                         [shared = state_, version](uint64_t index, Result<Blob> result) {
+                           shared->deliver(State::name_of(version, index), std::move(result));
+                         });
     }
     begin += run;
     blocks -= run;

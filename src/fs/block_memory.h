@@ -47,7 +47,10 @@ class BlockMemory {
 
  private:
   struct State;
-  std::shared_ptr<State> state_;  // shared with the fetches under way
+  const std::shared_ptr<storage::Remote> remote_;
+  // Not the fetches', one of which would be the last to let go of it: its end waits for them.
+  const std::shared_ptr<storage::BlockCache> cache_;
+  const std::shared_ptr<State> state_;  // shared with the fetches under way
 };
 
 // How far ahead of a handle's reads to be. Whoever reads on where it stopped is a sequential reader; its

@@ -88,5 +88,19 @@ TEST_F(BlockMemoryTest, what_was_read_ahead_in_vain_is_asked_for_again) {
   EXPECT_EQ(asked_, 2);
 }
 
+TEST_F(BlockMemoryTest, what_is_under_way_at_its_end_takes_no_cache_down) {
+  works_ = true;
+  remote_->hold_reads();
+  memory_->read_ahead(version_, 0, 2);
+  remote_->wait_for_reads(1);
+  cache_.reset();
+  std::thread end([this] {
+    memory_.reset();
+  });  // waits: the last fetch, which ends on a thread of the cache, is held
+  remote_->release_reads();
+  end.join();
+  EXPECT_EQ(asked_, 1);
+}
+
 }  // namespace
 }  // namespace atl::fs
