@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "aws/ids.h"
 #include "base/check.h"
 #include "sagemaker/job_file.h"
 #include "sagemaker/request.h"
@@ -17,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   const Problems local = problems_of_local_run(*job);
-  ATOLL_CHECK(!local.empty() || is_job_name(job->name));
+  ATOLL_CHECK(!local.empty() || atl::aws::is_training_job_name(job->name));
   const bool is_good = problems_of_request(*job).empty();
   const auto request = training_job_request(*job, {});
   ATOLL_CHECK(!is_good || request.at("TrainingJobName") == job->name);
