@@ -69,6 +69,7 @@ endfunction()
 function(atoll_shares_the_machine test)
   set_property(TEST ${test} APPEND PROPERTY ENVIRONMENT GOMP_SPINCOUNT=10000)
   set_property(TEST ${test} PROPERTY PROCESSORS 2)
+  set_property(TEST ${test} PROPERTY COST 50)  # begun early, for what waits goes beside it
 endfunction()
 
 # The precompiled header for a program: -fPIC like the library that it was made for; an executable's
