@@ -1,6 +1,7 @@
 // Finding, choosing and making index files.
 #include <fmt/format.h>
 
+#include "base/parallel.h"
 #include "dataset/coco_builder.h"
 #include "dataset/index.h"
 #include "dataset/index_cache.h"
@@ -59,6 +60,19 @@ std::optional<CocoDataset> open_if_valid(ObjectStore& index_store,
   return std::nullopt;
 }
 
+// At once: a bucket takes a while to answer.
+std::pair<Result<ObjectInfo>, Result<ObjectInfo>> head_both(ObjectStore& store,
+                                                            std::string_view first,
+                                                            std::string_view second) {
+  std::pair<Result<ObjectInfo>, Result<ObjectInfo>> infos;
+  parallel_for(2, 2, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      (i == 0 ? infos.first : infos.second) = store.head(i == 0 ? first : second);
+    }
+  });
+  return infos;
+}
+
 Result<CocoDataset> parse(std::string_view text,
                           std::string_view name,
                           CocoDataset::Mode mode,
@@ -80,10 +94,15 @@ Result<CocoDataset> open_annotations(ObjectStore& store,
                                      std::string_view key,
                                      const OpenAnnotationsOptions& options) {
   const std::string name = name_of(store, key);
-  const ObjectInfo info = ATOLL_TRY_CONTEXT(store.head(key), "reading annotations");
   const std::string beside = fmt::format("{}{}", key, kIndexSuffix);
-  if (auto found = open_if_valid(store, beside, store, info, false, options)) {
-    return std::move(*found);
+  auto [found_json, found_index] = head_both(store, key, beside);
+  const ObjectInfo info = ATOLL_TRY_CONTEXT(std::move(found_json), "reading annotations");
+  if (found_index) {
+    if (auto found = open_if_valid(store, beside, store, info, false, options)) {
+      return std::move(*found);
+    }
+  } else {
+    note(options, found_index.error());
   }
 
   const bool cached = !options.cache_folder.empty() && info.size_bytes >= options.index_from_bytes;
