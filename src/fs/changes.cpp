@@ -74,7 +74,7 @@ FsResult<void> Changes::unlink(Tree::Lock& lock, const NodePtr& parent, std::str
   Row& row = found.row;
   if (row.kind == Kind::kDirectory) return fail_fs(EISDIR);
   const std::string path = join(NodeTable::path_of(*parent), name);
-  const InodeNumber inode = tree_.number_of(parent, found);
+  const InodeNumber inode = ATOLL_TRY(tree_.number_of(parent, found));
   const Row seen = row;
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   const Row directory = ATOLL_TRY(edit.row_of(parent));

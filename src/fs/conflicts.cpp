@@ -16,6 +16,12 @@ using storage::RemoteObject;
 
 namespace {
 
+// Whether nothing of it has to come from the bucket.
+bool is_all_here(const Row& row) {
+  if (row.kind == Kind::kSymlink) return !row.target.empty();
+  return row.kind != Kind::kFile || (row.has_content && row.present.covers({0, row.base.limit}));
+}
+
 // "a.txt" -> "a.txt.conflict-node1-20261126T170501Z", within the length of a name.
 std::string conflict_name(std::string name, std::string_view host, int number) {
   const auto now =
@@ -79,9 +85,8 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   const bool is_file = job.row.kind == Kind::kFile;
   const bool own_base = job.row.base.key == job.key;
   // Without the object a change of attributes has nothing to be made on, unless all bytes are here.
-  const bool needs_object = !job.sends_content() && own_base && is_file && !object;
-  const bool all_here = job.row.has_content && job.row.present.covers({0, job.row.base.limit});
-  if (remote_wins || (needs_object && !all_here)) {
+  const bool needs_object = !job.sends_content() && own_base && !object && !is_all_here(job.row);
+  if (remote_wins || needs_object) {
     ATOLL_TRY(give_way(job, object ? &*object : nullptr));
     return false;
   }
@@ -99,7 +104,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   if (!job.sends_content() && own_base) {
     if (object) {
       // Our attributes on the bucket's new content.
-      const uint64_t size_bytes = is_file ? object->info.size_bytes : 0;
+      const uint64_t size_bytes = row->kind == Kind::kDirectory ? 0 : object->info.size_bytes;
       row->base = {job.key, object->info.etag, size_bytes, size_bytes};
       row->size_bytes = size_bytes;
       row->has_content = false;
@@ -117,6 +122,42 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   return true;
 }
 
+FsResult<bool> Exporter::follow_own_write(const std::shared_ptr<Content>& content,
+                                          std::optional<InodeNumber> inode) {
+  Base before;
+  if (content) {
+    before = content->state().base;
+  } else {
+    const auto lock = tree_.lock();
+    const auto row = ATOLL_TRY(tree_.journal().row(inode.value()));
+    if (row) before = row->base;
+  }
+  if (before.key.empty()) return false;
+  const auto object = remote_.stat(before.key);
+  if (!object && object.error().code == ErrorCode::kNotFound) return false;
+  if (!object) return tl::unexpected(to_fs_error(object.error()));
+  const auto lock = tree_.lock();
+  // Another file's bytes go to that key only when all that are based on it have been given their own.
+  const auto journal = ATOLL_TRY(tree_.journal().name());
+  if (!is_written_by(object->metadata, journal, before.key, inode)) return false;
+  const auto& info = object->info;
+  // It cannot be so: what is cut off here is journalled before it is exported.
+  if (info.size_bytes < before.limit) return false;
+  const Base after{before.key, info.etag, info.size_bytes, before.limit};
+  const bool moved =
+      content == nullptr ||
+      content->moved_base(before, after.key, after.etag, after.size_bytes).base != before;
+  if (!inode || (content && tree_.content_in_use(*inode) != content)) return moved;
+  auto row = ATOLL_TRY(tree_.journal().row(*inode));
+  if (row && row->base == before && after != before) {
+    auto edit = ATOLL_TRY(Edit::begin(tree_));
+    row->base = after;
+    ATOLL_TRY(tree_.journal().update(*row));
+    ATOLL_TRY(edit.commit());
+  }
+  return content ? moved : row && row->base != before;
+}
+
 // The place is as we know it, but the object that the bytes come from is another one by now, or gone.
 FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   if (job.row.base.key.empty()) {
@@ -128,7 +169,9 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   }
   if (job.sends_content()) {
     job.guard.reset();
-    ATOLL_TRY(detach(job.row.inode));
+    if (!job.content || !ATOLL_TRY(follow_own_write(job.content, job.row.inode))) {
+      ATOLL_TRY(detach(job.row.inode, job.row.base.key));
+    }
     return true;
   }
   const auto source = remote_.stat(job.row.base.key);
@@ -153,10 +196,10 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
                     job.path,
                     source ? "changed" : "removed"));
   }
-  const bool all_here = job.row.has_content && job.row.present.covers({0, job.row.base.limit});
+  const bool all_here = is_all_here(job.row);
   const bool remote_wins = !ours && options_.conflicts == ConflictPolicy::kRemoteWins;
   const bool is_file = job.row.kind == Kind::kFile;
-  if (is_file && (remote_wins || (!source && !all_here))) {
+  if ((is_file && remote_wins) || (!source && !all_here)) {
     {
       // The renaming is taken back: what the bucket has shows at its old place again.
       const auto lock = tree_.lock();
@@ -177,7 +220,7 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
   if (!row || row->base != job.row.base) return true;
   auto edit = ATOLL_TRY(Edit::begin(tree_));
-  if (source && is_file && !all_here) {
+  if (source && !all_here) {
     const uint64_t size_bytes = source->info.size_bytes;
     row->base = {job.row.base.key, source->info.etag, size_bytes, size_bytes};
     row->size_bytes = size_bytes;
@@ -227,7 +270,7 @@ FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
 // The local content gets a name of its own, and the bucket's shows at the old one.
 FsResult<void> Exporter::move_aside(Job& job) {
   job.guard.reset();
-  ATOLL_TRY(detach(job.row.inode));
+  ATOLL_TRY(detach(job.row.inode, job.row.base.key));
   auto lock = tree_.lock();
   auto row = ATOLL_TRY(row_still_there(job));
   if (!row) return {};

@@ -288,8 +288,9 @@ FsResult<void> Content::fetch_all(const std::stop_token& stop) {
   }
 }
 
-bool Content::clear_base(bool force) {
+bool Content::clear_base(std::string_view key, bool force) {
   const std::lock_guard lock(mutex_);
+  if (state_.base.key != key) return false;
   if (!force && !state_.present.covers({0, state_.base.limit})) return false;
   state_.base = {};
   state_.present.clear();
@@ -298,12 +299,14 @@ bool Content::clear_base(bool force) {
 }
 
 Content::State Content::moved_base(const Base& from,
-                                   const std::string& key,
-                                   const std::string& etag) {
+                                   std::string key,
+                                   std::string etag,
+                                   uint64_t size_bytes) {
   const std::lock_guard lock(mutex_);
   if (state_.base.key == from.key && state_.base.etag == from.etag) {
-    state_.base.key = key;
-    state_.base.etag = etag;
+    state_.base.key = std::move(key);
+    state_.base.etag = std::move(etag);
+    state_.base.size_bytes = size_bytes;
   }
   return state_;
 }

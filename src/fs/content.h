@@ -74,11 +74,11 @@ class Content {
   void set_modified(int64_t modified_ns);
   // Fetches what is not here yet. Needs a file.
   FsResult<void> fetch_all(const std::stop_token& stop);
-  // The base is not needed any more: all bytes are here. `force`: what is missing is zeros from now on.
-  // False where bytes are missing.
-  bool clear_base(bool force);
-  // The base's bytes are under another key or ETag now. Gives the state after it.
-  State moved_base(const Base& from, const std::string& key, const std::string& etag);
+  // The object `key` is not needed any more: all bytes are here. `force`: what is missing is zeros from now on.
+  // False where bytes are missing, and where it is the base no more.
+  bool clear_base(std::string_view key, bool force);
+  // What is missing here is to be had from another object or version now, at the same place. Gives the state after it.
+  State moved_base(const Base& from, std::string key, std::string etag, uint64_t size_bytes);
   FsResult<void> sync() const;
 
   // Whether the journal has this state; saved(v): it has the version v.

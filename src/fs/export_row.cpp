@@ -15,6 +15,11 @@ using storage::ObjectInfo;
 
 namespace {
 
+// Whether it says that the bytes are not in the bucket any more, where they should be.
+bool is_lost(const FsError& error) {
+  return error.error_number == ENOENT || error.error_number == ESTALE;
+}
+
 Result<Blob> whole(const Content::Shared& shared, FsResult<FileBytes> bytes, uint64_t size) {
   if (!bytes) return tl::unexpected(to_error(bytes.error(), "reading a local content"));
   if (bytes->fd < 0) return bytes->blob;
@@ -84,7 +89,7 @@ FsResult<void> Exporter::free_key(const Job& job, std::vector<InodeNumber>& abov
     based = ATOLL_TRY(tree_.journal().rows_based_on(job.key));
     orphans = tree_.orphans_based_on(job.key);
   }
-  for (const auto& content : orphans) ATOLL_TRY(detach_orphan(content));
+  for (const auto& content : orphans) ATOLL_TRY(detach_orphan(content, job.key));
   const size_t depth = above.size();
   above.push_back(job.row.inode);
   for (const InodeNumber inode : based) {
@@ -102,30 +107,49 @@ FsResult<void> Exporter::free_key(const Job& job, std::vector<InodeNumber>& abov
     }
     // Another thread is at it; our turn comes later.
     if (outcome == Outcome::kBusy && !cycle && !written_to) return fail_fs(EAGAIN);
-    ATOLL_TRY(detach(inode));
+    ATOLL_TRY(detach(inode, job.key));
   }
   above.resize(depth);
   return {};
 }
 
-FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content) {
+FsResult<std::string> Exporter::read_target(Row row) {
+  for (;;) {
+    auto target = tree_.read_target(row);
+    if (target || !is_lost(target.error())) return target;
+    if (was_tried(row.inode)) ATOLL_TRY(follow_own_write(nullptr, row.inode));
+    const auto lock = tree_.lock();
+    auto now = ATOLL_TRY(tree_.journal().row(row.inode));
+    if (!now || now->kind != Kind::kSymlink || now->base == row.base) return target;
+    if (!now->target.empty()) return std::move(now->target);
+    row = std::move(*now);
+  }
+}
+
+FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
+                                   std::optional<InodeNumber> inode) {
+  auto fetched = content->fetch_all(stop_.get_token());
+  if (fetched || !is_lost(fetched.error())) return fetched;
+  if (!ATOLL_TRY(follow_own_write(content, inode))) return fetched;
+  return content->fetch_all(stop_.get_token());
+}
+
+FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,
+                                       const std::string& key) {
   if (!content->file()) {
     content->set_writable(ATOLL_TRY(tree_.files().create_nameless()));
   }
-  auto fetched = content->fetch_all(stop_.get_token());
-  if (!fetched && fetched.error().error_number != ENOENT &&
-      fetched.error().error_number != ESTALE) {
-    return fetched;
-  }
-  content->clear_base(true);
+  auto fetched = fetch_all(content, std::nullopt);
+  if (!fetched && !is_lost(fetched.error())) return fetched;
+  content->clear_base(key, true);
   return {};
 }
 
-// Fetches what the row still takes from its base, so that it needs it no more.
-FsResult<void> Exporter::detach(InodeNumber inode) {
+// Fetches what the row still takes from the object `key`, so that it needs that no more.
+FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   auto lock = tree_.lock();
   auto row = ATOLL_TRY(tree_.journal().row(inode));
-  if (!row || row->base.key.empty()) return {};
+  if (!row || row->base.key != key) return {};
   const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
   const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
   ++node->opens;  // so that it stays meanwhile
@@ -141,29 +165,27 @@ FsResult<void> Exporter::detach(InodeNumber inode) {
     lock.unlock();
     result = content ? FsResult<void>{} : tl::unexpected(content.error());
     if (result) result = changes_.make_writable(node, *content);
-    if (result) result = (*content)->fetch_all(stop_.get_token());
-    const bool lost =
-        !result && (result.error().error_number == ENOENT || result.error().error_number == ESTALE);
+    if (result) result = fetch_all(*content, inode);
+    const bool lost = !result && is_lost(result.error());
     if (lost) {
       log(fmt::format(
           "{}: bytes of it were still in the object {}, which is gone or another one by "
           "now; zeros stand for them",
           row->name,
-          row->base.key));
+          key));
       result = {};
     }
-    if (result) {
-      (*content)->clear_base(lost);
-      result = tree_.save(node, *content, true);
-    }
+    // An export that has ended meanwhile has given it a base of its own.
+    if (result && (*content)->clear_base(key, lost)) result = tree_.save(node, *content, true);
     lock.lock();
   } else {
     if (row->kind == Kind::kSymlink && row->target.empty()) {
       lock.unlock();
-      auto target = tree_.read_target(*row);
+      auto target = read_target(*row);
       lock.lock();
       row = ATOLL_TRY(tree_.journal().row(inode));
-      if (!target) result = tl::unexpected(target.error());
+      if (row && row->base.key != key) row.reset();
+      if (row && !target) result = tl::unexpected(target.error());
       if (row && target) row->target = std::move(*target);
     }
     if (row && result) {
@@ -289,7 +311,7 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
     row->base = state->base;
     row->present = state->present;
   } else if (job.content) {
-    state = job.content->moved_base(job.row.base, job.key, info.etag);
+    state = job.content->moved_base(job.row.base, job.key, info.etag, job.row.base.size_bytes);
     row->base = state->base;
   }
   if (unchanged) row->content_dirty = row->attributes_dirty = false;

@@ -108,7 +108,7 @@ std::optional<InodeNumber> Exporter::take(std::unique_lock<std::mutex>& lock) {
       if (running_.contains(inode)) continue;
       ready_.erase(at);
       queued_.erase(inode);
-      running_.insert(inode);
+      running_[inode] = ++last_run_;
       return inode;
     }
     if (later_.empty()) {
@@ -244,10 +244,22 @@ Result<Progress> Exporter::export_below(std::string_view path,
   });
   if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the export was stopped");
   if (failure) return tl::unexpected(to_error(*failure, "exporting"));
+  // One of a file that has been unlinked or moved since leaves an object that is to go.
+  wait_for_running(stop);
   const auto removed = remove_below(path, stop);
   if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the export was stopped");
   if (!removed) return tl::unexpected(to_error(removed.error(), "removing objects"));
   return progress;
+}
+
+void Exporter::wait_for_running(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  const auto before = running_;
+  const auto goes_on = [&](const auto& run) {
+    const auto now = running_.find(run.first);
+    return now != running_.end() && now->second == run.second;
+  };
+  changed_.wait(lock, stop, [&] { return std::ranges::none_of(before, goes_on); });
 }
 
 LayerCounts Exporter::counts() {

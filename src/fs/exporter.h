@@ -47,6 +47,15 @@ class Exporter {
   // Whether the bucket may have got an object from this row that the journal does not know of.
   bool was_tried(InodeNumber inode);
 
+  // The target of a symlink that has none in its row; of the row as it is by then, where an export changes it.
+  FsResult<std::string> read_target(Row row);
+  // For a content whose bytes are not where they should be (ESTALE, ENOENT): a write of our own has replaced their object,
+  // and its answer never came, since the process died or a writer stopped it. What is missing here is then in the new
+  // object, at the same place, and is taken from there. `inode`: of its row, if it has one; without a
+  // content, what the row says is looked at. False: it was not so.
+  FsResult<bool> follow_own_write(const std::shared_ptr<Content>& content,
+                                  std::optional<InodeNumber> inode);
+
   // Waits for one file, open or not, also where another export is at it. EBUSY where it is being written to all the
   // time; EINTR.
   FsResult<void> export_file(InodeNumber inode, const std::stop_token& stop);
@@ -70,14 +79,18 @@ class Exporter {
   void work_on_removals();
   std::optional<InodeNumber> take(std::unique_lock<std::mutex>& lock);
   void put_back(InodeNumber inode, FsResult<Outcome> outcome);
+  // Until what the workers are at now has ended.
+  void wait_for_running(const std::stop_token& stop);
   void log(const std::string& line);
 
   // ---- export_row.cpp: one row
   FsResult<Outcome> export_row(InodeNumber inode, bool insist, std::vector<InodeNumber>& above);
   FsResult<bool> prepare(Job& job, std::vector<InodeNumber>& above);
   FsResult<void> free_key(const Job& job, std::vector<InodeNumber>& above);
-  FsResult<void> detach(InodeNumber inode);
-  FsResult<void> detach_orphan(const std::shared_ptr<Content>& content);
+  FsResult<void> detach(InodeNumber inode, const std::string& key);
+  FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
+                           std::optional<InodeNumber> inode);
+  FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);
   Result<storage::Metadata> metadata_of(const Job& job);
   Result<storage::ObjectInfo> send(Job& job);
   Result<storage::ObjectInfo> copy(const Job& job);
@@ -112,8 +125,10 @@ class Exporter {
   std::mutex mutex_;  // taken after the tree's lock, never before
   std::condition_variable_any changed_;
   std::deque<InodeNumber> ready_;
-  std::set<InodeNumber> queued_;   // in ready_ or later_
-  std::set<InodeNumber> running_;  // by a worker; what is noted meanwhile is queued again
+  std::set<InodeNumber> queued_;  // in ready_ or later_
+  // By a worker, and its how manieth run that is; what is noted meanwhile is queued again.
+  std::map<InodeNumber, uint64_t> running_;
+  uint64_t last_run_ = 0;
   std::multimap<Clock::time_point, InodeNumber> later_;
   std::map<InodeNumber, int> failures_;
   std::set<std::string, std::less<>> busy_keys_;  // being written or removed

@@ -184,7 +184,7 @@ FsResult<void> Layer::list(InodeNumber inode,
           ++node->lookups;
           named.attributes = tree_->attributes_of(*node, entry.row);
         } else {
-          const InodeNumber number = tree_->number_of(directory, entry);
+          const InodeNumber number = ATOLL_TRY(tree_->number_of(directory, entry));
           const auto node = tree_->nodes().find(number);
           const Node unknown{.number = number};
           named.attributes = tree_->attributes_of(node ? *node : unknown, entry.row);
@@ -232,15 +232,21 @@ FsResult<Attributes> Layer::make_symlink(InodeNumber parent,
 }
 
 FsResult<std::string> Layer::read_symlink(InodeNumber inode) {
-  Row row;
-  {
-    auto lock = tree_->lock();
-    const auto node = ATOLL_TRY(tree_->node(inode));
-    row = ATOLL_TRY(tree_->entry(lock, node)).row;
+  std::optional<Base> before;
+  for (;;) {
+    Row row;
+    {
+      auto lock = tree_->lock();
+      const auto node = ATOLL_TRY(tree_->node(inode));
+      row = ATOLL_TRY(tree_->entry(lock, node)).row;
+    }
+    if (row.kind != Kind::kSymlink) return fail_fs(EINVAL);
+    if (!row.target.empty()) return row.target;
+    auto target = exporter_->read_target(row);
+    // An export of our own may have put it under another key meanwhile.
+    if (target || row.base == before) return target;
+    before = row.base;
   }
-  if (row.kind != Kind::kSymlink) return fail_fs(EINVAL);
-  if (!row.target.empty()) return row.target;
-  return tree_->read_target(row);
 }
 
 FsResult<void> Layer::unlink(InodeNumber parent, std::string_view name) {

@@ -12,6 +12,7 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 class LayerConflictTest : public testing::Test {
@@ -280,6 +281,108 @@ TEST_F(LayerConflictTest, nor_is_one_of_a_file_that_was_renamed_since) {
   EXPECT_EQ(remote_->content("z"), "beta");
   EXPECT_EQ(remote_->content("d/b"), std::nullopt);
   EXPECT_THAT(machine_.tree()["z"], StartsWith("100600 "));
+}
+
+// Written in the middle and exported, and the journal does not know: it takes the rest for the replaced object's.
+class UnansweredWriteTest : public LayerConflictTest {
+ protected:
+  void SetUp() override {
+    remote_->put("big", text_);
+    remote_->put("link", "there", {{"file-permissions", "0120777"}});
+    start(ConflictPolicy::kKeepBoth);
+    write("mine", 10'000);
+    ASSERT_EQ(machine_.set_attributes("link", {.uid = 7}), 0);
+    machine_.copy_state();
+    machine_.settle();
+    machine_.crash_to_copy();
+    std::filesystem::remove_all(machine_.directory() / "cache");  // which has the replaced bytes
+    machine_.start();
+    ASSERT_EQ(remote_->content("big"), text_);
+  }
+  void write(const std::string& bytes, size_t offset) {
+    ASSERT_EQ(machine_.write_at("big", offset, bytes), 0);
+    text_.replace(offset, bytes.size(), bytes);
+  }
+  void expect_exported_as(std::string_view name) {
+    settle_with_conflicts(0);
+    EXPECT_EQ(remote_->content(name), text_);
+    EXPECT_EQ(machine_.read(name), text_);
+    EXPECT_THAT(machine_.log(), Not(Contains(HasSubstr("zeros"))));
+  }
+  std::string text_ = std::string(50'000, 'x');
+};
+
+TEST_F(UnansweredWriteTest, is_read_where_a_file_was_not_written_to) {
+  EXPECT_EQ(machine_.read("big"), text_);
+  expect_exported_as("big");
+}
+
+TEST_F(UnansweredWriteTest, loses_no_byte_of_a_file_that_is_written_to_again) {
+  write("more", 20'000);
+  expect_exported_as("big");
+}
+
+TEST_F(UnansweredWriteTest, loses_no_byte_of_a_file_that_is_cut_and_grows) {
+  AttributeChanges cut;
+  cut.size_bytes = 15'000;
+  ASSERT_EQ(machine_.set_attributes("big", cut), 0);
+  text_.resize(15'000);
+  text_.resize(20'000);
+  write("more", 20'000);
+  expect_exported_as("big");
+}
+
+TEST_F(UnansweredWriteTest, loses_no_byte_of_a_file_that_is_renamed) {
+  ASSERT_EQ(machine_.rename("big", "z"), 0);
+  EXPECT_EQ(machine_.read("z"), text_);
+  expect_exported_as("z");
+  EXPECT_EQ(remote_->content("big"), std::nullopt);
+}
+
+TEST_F(UnansweredWriteTest, loses_no_byte_of_a_file_whose_place_another_one_takes) {
+  ASSERT_EQ(machine_.rename("big", "z"), 0);
+  ASSERT_EQ(machine_.write("big", "another one"), 0);
+  const auto open =
+      machine_.open("z", O_RDWR);  // so that it gets its bytes, and is not exported before
+  ASSERT_TRUE(open);
+  EXPECT_TRUE(machine_.layer().export_now("big", {}, nullptr));
+  EXPECT_EQ(remote_->content("big"), "another one");
+  EXPECT_EQ(machine_.read(*open, 0, 100'000), text_);
+  machine_.close(*open);
+  expect_exported_as("z");
+}
+
+TEST_F(UnansweredWriteTest, loses_no_target_of_a_symlink) {
+  const auto link = machine_.look("link");
+  ASSERT_TRUE(link);
+  EXPECT_EQ(machine_.layer().read_symlink(link->inode), "there");
+  ASSERT_EQ(machine_.rename("link", "z"), 0);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("z"), "there");
+  EXPECT_EQ(machine_.layer().read_symlink(machine_.look("z")->inode), "there");
+}
+
+TEST_F(UnansweredWriteTest, loses_no_target_of_a_symlink_whose_place_a_file_takes) {
+  ASSERT_EQ(machine_.rename("link", "z"), 0);
+  ASSERT_EQ(machine_.write("link", "another one"), 0);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("z"), "there");
+  EXPECT_EQ(remote_->content("link"), "another one");
+}
+
+TEST_F(UnansweredWriteTest, loses_no_byte_of_an_open_file_that_is_unlinked) {
+  const auto open = machine_.open("big", O_RDONLY);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.unlink("big"), 0);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("big"), std::nullopt);
+  EXPECT_EQ(machine_.read(*open, 0, 100'000), text_);
+  machine_.close(*open);
+}
+
+TEST_F(UnansweredWriteTest, is_somebody_elses_bytes_where_that_one_has_written_since) {
+  remote_->put("big", std::string(50'000, 'y'));
+  EXPECT_EQ(error_of(machine_.read("big")), ESTALE);
 }
 
 TEST_F(LayerConflictTest, a_clean_file_gives_way_to_a_newer_object) {

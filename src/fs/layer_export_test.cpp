@@ -143,6 +143,20 @@ TEST_F(LayerExportTest, files_that_have_changed_places_are_exported_without_losi
   EXPECT_EQ(machine_.read("d/b"), "alpha");
 }
 
+// An entry's number is made from its path; that of another one, which came from there, may be the same.
+TEST_F(LayerExportTest, what_has_changed_places_is_told_apart_after_a_new_start) {
+  machine_.start();
+  ASSERT_EQ(machine_.rename("a", "d", RENAME_EXCHANGE), 0);
+  ASSERT_EQ(machine_.write("a/here", "content"), 0);
+  machine_.settle();
+  machine_.stop();
+  machine_.start();
+  ASSERT_EQ(machine_.read("a/here"), "content");
+  ASSERT_EQ(machine_.unlink("d"), 0);
+  EXPECT_EQ(machine_.read("a/b"), "beta");
+  EXPECT_THAT(machine_.list("a"), ElementsAre("b", "e", "here"));
+}
+
 TEST_F(LayerExportTest, an_unlinked_file_that_is_open_keeps_its_bytes_when_the_object_goes) {
   remote_->put("big", std::string(100'000, 'x'));
   machine_.start();

@@ -128,6 +128,11 @@ FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_by
   if (!file->begun.exchange(true) && !file->content->state().base.key.empty()) {
     siblings_->begun(file->node);
   }
+  auto bytes = file->content->read(offset, size_bytes, &file->ahead);
+  const InodeNumber inode = file->node->number;
+  const bool replaced = !bytes && bytes.error().error_number == ESTALE;
+  if (!replaced || !exporter_->was_tried(inode)) return bytes;
+  if (!ATOLL_TRY(exporter_->follow_own_write(file->content, inode))) return bytes;
   return file->content->read(offset, size_bytes, &file->ahead);
 }
 

@@ -78,6 +78,8 @@ void Machine::copy_state() {
   for (;;) {
     std::filesystem::remove_all(copy_);
     const auto before = fingerprint(options.directory);
+    // So that what is written during the copy has another time: the kernel's clock for files goes by ticks.
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
     std::error_code error;
     std::filesystem::copy(
         options.directory, copy_, std::filesystem::copy_options::recursive, error);

@@ -144,6 +144,7 @@ class SideBySide {
     machine_.options.exports = exports;
     machine_.options.posix_metadata = PosixMetadata::kAlways;
     remote_->set_fault([this](std::string_view call) { return fault(call); });
+    remote_->set_lost_answer([this](std::string_view call) { return lost_answer(call); });
   }
 
   void go(int operations) {
@@ -182,8 +183,14 @@ class SideBySide {
     return Error{ErrorCode::kIo, fmt::format("{}: 503", call), {}, {}};
   }
 
-  // No export ends while the state is copied.
-  void crash() {
+  std::optional<Error> lost_answer(std::string_view call) {
+    const std::lock_guard lock(mutex_);
+    if (!failing_ || hash_key({seed_, ++calls_}) % 5 != 0) return std::nullopt;
+    return Error{ErrorCode::kIo, fmt::format("{}: the connection was reset", call), {}, {}};
+  }
+
+  // No export ends while the state is copied. The cache may be lost with it.
+  void crash(bool with_cache) {
     {
       const std::lock_guard lock(mutex_);
       gate_closed_ = true;
@@ -196,6 +203,7 @@ class SideBySide {
     }
     open_.notify_all();
     machine_.crash_to_copy();
+    if (with_cache) std::filesystem::remove_all(machine_.directory() / "cache");
     {
       const std::lock_guard lock(mutex_);
       dead_ = false;
@@ -315,7 +323,7 @@ class SideBySide {
       }
       default:
         if (random(i, 7, 3) == 0) {
-          crash();
+          crash(random(i, 8, 2) == 0);
         } else if (random(i, 7, 3) == 1) {
           failing_ = false;
           ASSERT_EQ(difference(machine_.tree(), model_.tree()), "") << what;
@@ -351,7 +359,7 @@ TEST_P(LayerModelTest, it_does_so_while_all_is_being_exported) {
   SideBySide(GetParam(), ExportPolicy::kOnClose).go(250);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, LayerModelTest, testing::Range<uint64_t>(1, 5));
+INSTANTIATE_TEST_SUITE_P(Seeds, LayerModelTest, testing::Range<uint64_t>(1, 9));
 
 }  // namespace
 }  // namespace atl::fs

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <thread>
 
 #include "fs/layer_fixture.h"
 
@@ -66,6 +67,23 @@ TEST_F(LayerOvertakenTest, a_file_that_is_unlinked_while_it_is_uploaded_goes_fro
   EXPECT_EQ(remote_->content("n"), std::nullopt);
 }
 
+TEST_F(LayerOvertakenTest, an_export_of_all_waits_for_an_upload_of_a_file_that_is_unlinked) {
+  machine_.stop();
+  machine_.options.exports = ExportPolicy::kOnClose;
+  machine_.start();
+  std::promise<void> unlinked;
+  at_first("upload n", [&] {
+    EXPECT_EQ(machine_.unlink("n"), 0);
+    unlinked.set_value();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  });
+  ASSERT_EQ(machine_.write("n", "mine"), 0);
+  unlinked.get_future().wait();
+  settle();
+  machine_.stop();
+  EXPECT_EQ(remote_->content("n"), std::nullopt);
+}
+
 TEST_F(LayerOvertakenTest, an_upload_of_a_removed_directory_leaves_nothing_for_the_next_one) {
   ASSERT_EQ(machine_.make_directory("n"), 0);
   ASSERT_EQ(machine_.write("n/f", "mine"), 0);
@@ -123,6 +141,19 @@ TEST_F(LayerOvertakenTest, a_read_goes_on_where_its_bytes_have_been_moved_to) {
   EXPECT_EQ(machine_.read("z"), "alpha");
   EXPECT_TRUE(acted_);
   EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
+TEST_F(LayerOvertakenTest, a_symlink_is_read_where_it_has_been_moved_to) {
+  remote_->put("link", "there", {{"file-permissions", "0120777"}});
+  machine_.stop();
+  machine_.options.posix_metadata = PosixMetadata::kAlways;
+  machine_.start();
+  ASSERT_EQ(machine_.rename("link", "z"), 0);
+  const auto link = machine_.look("z");
+  ASSERT_TRUE(link);
+  at_first("read link", [&] { machine_.settle(); });
+  EXPECT_EQ(machine_.layer().read_symlink(link->inode), "there");
+  EXPECT_TRUE(acted_);
 }
 
 // Another export fetches the bytes of a renamed file that is open, to be free to replace the object they are in,

@@ -171,9 +171,12 @@ std::string write_tag(std::string_view journal,
 
 bool is_written_by(const storage::Metadata& metadata,
                    std::string_view journal,
-                   std::string_view key) {
+                   std::string_view key,
+                   std::optional<uint64_t> inode) {
   const auto tag = find(metadata, kWriteTag);
-  return tag && tag->starts_with(tag_begin(journal, key));
+  std::string begin = tag_begin(journal, key);
+  if (inode) begin += fmt::format("{}-", *inode);
+  return tag && tag->starts_with(begin);
 }
 
 size_t metadata_bytes(const Xattrs& xattrs) {

@@ -48,8 +48,10 @@ std::string write_tag(std::string_view journal,
                       std::string_view key,
                       uint64_t inode,
                       uint64_t change);
+// `inode`: by an export of this one; null: of any.
 bool is_written_by(const storage::Metadata& metadata,
                    std::string_view journal,
-                   std::string_view key);
+                   std::string_view key,
+                   std::optional<uint64_t> inode = std::nullopt);
 
 }  // namespace atl::fs

@@ -45,19 +45,21 @@ void Exporter::leave_late_writes(std::vector<Removal>& removals) {
 }
 
 FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals) {
-  std::vector<std::shared_ptr<Content>> orphans;
+  std::vector<std::pair<std::shared_ptr<Content>, std::string>>
+      orphans;  // and the key that each is based on
   {
     const auto lock = tree_.lock();
     std::vector<Removal> free;
     for (Removal& removal : removals) {
       if (!ATOLL_TRY(tree_.journal().rows_based_on(removal.key)).empty()) continue;
-      const auto readers = tree_.orphans_based_on(removal.key);
-      orphans.insert(orphans.end(), readers.begin(), readers.end());
+      for (auto& reader : tree_.orphans_based_on(removal.key)) {
+        orphans.emplace_back(std::move(reader), removal.key);
+      }
       free.push_back(std::move(removal));
     }
     removals = std::move(free);
   }
-  for (const auto& content : orphans) ATOLL_TRY(detach_orphan(content));
+  for (const auto& [content, key] : orphans) ATOLL_TRY(detach_orphan(content, key));
   return removals;
 }
 

@@ -117,8 +117,9 @@ void SiblingReads::list(Watched& watched) {
   for (std::string& name : names) {
     Entry entry;
     entry.row.name = std::move(name);
-    const InodeNumber number = tree_.number_of(directory, entry);
-    files.push_back({std::move(entry.row.name), number});
+    const auto number = tree_.number_of(directory, entry);
+    if (!number) return;
+    files.push_back({std::move(entry.row.name), *number});
   }
   watched.order.emplace(std::move(files));
 }

@@ -141,10 +141,10 @@ FsResult<Entry> Tree::entry(Lock& lock, const NodePtr& node) {
   }
 }
 
-InodeNumber Tree::number_of(const NodePtr& parent, const Entry& entry) const {
+FsResult<InodeNumber> Tree::number_of(const NodePtr& parent, const Entry& entry) {
   if (entry.in_journal) return entry.row.inode;
   if (const auto node = nodes_.child(parent->number, entry.row.name)) return node->number;
-  return path_number(join(NodeTable::path_of(*parent), entry.row.name));
+  return pick_number(join(NodeTable::path_of(*parent), entry.row.name));
 }
 
 FsResult<InodeNumber> Tree::pick_number(std::string_view path) {

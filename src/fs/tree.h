@@ -71,7 +71,7 @@ class Tree {
   // The node of what child() or next_entries() found.
   FsResult<NodePtr> adopt(const NodePtr& parent, const Entry& entry);
   // The number that adopt() would give.
-  InodeNumber number_of(const NodePtr& parent, const Entry& entry) const;
+  FsResult<InodeNumber> number_of(const NodePtr& parent, const Entry& entry);
   // A number for a new row at `path`.
   FsResult<InodeNumber> pick_number(std::string_view path);
   // With what an open handle has written and the journal does not have yet.

@@ -89,6 +89,11 @@ void FakeRemote::set_fault(Fault fault) {
   fault_ = std::move(fault);
 }
 
+void FakeRemote::set_lost_answer(Fault fault) {
+  const std::lock_guard lock(mutex_);
+  lost_answer_ = std::move(fault);
+}
+
 ObjectInfo FakeRemote::info_of(std::string_view key, const Object& object) {
   return {std::string(key),
           object.content.size(),
@@ -104,14 +109,14 @@ ObjectInfo FakeRemote::store(std::string_view key, std::string content, Metadata
   return info;
 }
 
-Result<void> FakeRemote::enter(const std::string& call) {
-  Fault fault;
+Result<void> FakeRemote::consult(const Fault& fault, const std::string& call) const {
+  Fault copy;
   {
     const std::lock_guard lock(mutex_);
-    fault = fault_;
+    copy = fault;
   }
-  if (fault) {
-    if (auto error = fault(call)) return tl::unexpected(std::move(*error));
+  if (copy) {
+    if (auto error = copy(call)) return tl::unexpected(std::move(*error));
   }
   return {};
 }
@@ -196,16 +201,21 @@ Result<ObjectInfo> FakeRemote::upload(std::string_view key,
   ATOLL_TRY(enter(fmt::format("upload {}", key)));
   const Blob bytes = ATOLL_TRY(source.read(0, source.size_bytes));
   if (options.stop.stop_requested()) return fail(ErrorCode::kCancelled, "the upload was stopped");
-  const std::lock_guard lock(mutex_);
-  ++counts_.uploads;
-  const auto found = objects_.find(key);
-  const bool wrong_version =
-      !options.if_match.empty() &&
-      (found == objects_.end() || info_of(key, found->second).etag != options.if_match);
-  if (wrong_version || (options.if_absent && found != objects_.end())) {
-    return changed_meanwhile(key);
+  ObjectInfo info;
+  {
+    const std::lock_guard lock(mutex_);
+    ++counts_.uploads;
+    const auto found = objects_.find(key);
+    const bool wrong_version =
+        !options.if_match.empty() &&
+        (found == objects_.end() || info_of(key, found->second).etag != options.if_match);
+    if (wrong_version || (options.if_absent && found != objects_.end())) {
+      return changed_meanwhile(key);
+    }
+    info = store(key, std::string(bytes.text()), options.metadata);
   }
-  return store(key, std::string(bytes.text()), options.metadata);
+  ATOLL_TRY(consult(lost_answer_, fmt::format("upload {}", key)));
+  return info;
 }
 
 Result<ObjectInfo> FakeRemote::copy(std::string_view from,
@@ -213,22 +223,31 @@ Result<ObjectInfo> FakeRemote::copy(std::string_view from,
                                     const Metadata& metadata,
                                     std::string_view if_match) {
   ATOLL_TRY(enter(fmt::format("copy {}", from)));
-  const std::lock_guard lock(mutex_);
-  ++counts_.copies;
-  const auto found = objects_.find(from);
-  if (found == objects_.end()) return no_such(from);
-  if (!if_match.empty() && info_of(from, found->second).etag != if_match) {
-    return changed_meanwhile(from);
+  ObjectInfo info;
+  {
+    const std::lock_guard lock(mutex_);
+    ++counts_.copies;
+    const auto found = objects_.find(from);
+    if (found == objects_.end()) return no_such(from);
+    if (!if_match.empty() && info_of(from, found->second).etag != if_match) {
+      return changed_meanwhile(from);
+    }
+    info = store(to, found->second.content, metadata);
   }
-  return store(to, found->second.content, metadata);
+  ATOLL_TRY(consult(lost_answer_, fmt::format("copy {}", from)));
+  return info;
 }
 
 Result<void> FakeRemote::remove(std::span<const std::string> keys) {
   for (const std::string& key : keys) {
-    ATOLL_TRY(enter("remove " + key));
-    const std::lock_guard lock(mutex_);
-    ++counts_.removals;
-    objects_.erase(key);
+    const std::string call = "remove " + key;
+    ATOLL_TRY(enter(call));
+    {
+      const std::lock_guard lock(mutex_);
+      ++counts_.removals;
+      objects_.erase(key);
+    }
+    ATOLL_TRY(consult(lost_answer_, call));
   }
   return {};
 }

@@ -48,6 +48,9 @@ class FakeRemote : public Remote {
   // "remove KEY"); an Error that it returns is the call's.
   using Fault = std::function<std::optional<Error>(std::string_view call)>;
   void set_fault(Fault fault);
+  // Consulted after an upload, a copy or a removal has had its effect: an Error that it returns is all that the caller
+  // gets.
+  void set_lost_answer(Fault fault);
 
   std::string uri() const override { return "fake:"; }
   std::string identity() const override { return identity_; }
@@ -79,7 +82,8 @@ class FakeRemote : public Remote {
 
   void serve();
   Result<RangeBytes> answer(const RangeRequest& request);
-  Result<void> enter(const std::string& call);
+  Result<void> consult(const Fault& fault, const std::string& call) const;
+  Result<void> enter(const std::string& call) const { return consult(fault_, call); }
   static ObjectInfo info_of(std::string_view key, const Object& object);
   ObjectInfo store(std::string_view key, std::string content, Metadata metadata);  // mutex_ held
 
@@ -91,6 +95,7 @@ class FakeRemote : public Remote {
   size_t page_keys_ = 1000;
   Counts counts_;
   Fault fault_;
+  Fault lost_answer_;
   bool held_ = false;
   bool ending_ = false;
   std::deque<Waiting> waiting_;
