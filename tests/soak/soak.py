@@ -83,6 +83,7 @@ class Soak:
         self.events = {}
         self.failures = []
         self.workers = []
+        self.refused_until = 0  # time.monotonic()
 
     def begin(self):
         world = self.world
@@ -136,6 +137,8 @@ class Soak:
         self.mount.process.kill()
         self.mount.process.wait()
         self.gate.drain()
+        # A mount begins with a question to the bucket, and ends at once where nobody takes its connection.
+        time.sleep(max(0, self.refused_until - time.monotonic()))
         self.mount.__enter__()
         self.gate.open()
 
@@ -143,7 +146,9 @@ class Soak:
         self.world.proxy.ask(f"unplug?ms={self.random.choice(self.pace.unplug_ms)}")
 
     def refuse(self):
-        self.world.proxy.ask(f"refuse?ms={self.random.choice(self.pace.refuse_ms)}")
+        ms = self.random.choice(self.pace.refuse_ms)
+        self.world.proxy.ask(f"refuse?ms={ms}")
+        self.refused_until = time.monotonic() + ms / 1000
 
     def fill_disk(self):
         with self.gate.full_disk(), self.disk.full():
