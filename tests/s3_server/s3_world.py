@@ -45,9 +45,9 @@ def wait_for(what, condition, seconds=30):
 
 def is_mounted(path):
     """Whether something is mounted there and alive. The attributes of a dead mount's root are remembered by the kernel; its
-    size is not."""
+    size is not, and is asked for first: a dead mount may be cleaned away in between, and the folder beneath has a size."""
     try:
-        return os.path.ismount(path) and os.statvfs(path) is not None
+        return os.statvfs(path) is not None and os.path.ismount(path)
     except OSError:
         return False
 
