@@ -175,8 +175,11 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
           key));
       result = {};
     }
-    // An export that has ended meanwhile has given it a base of its own.
-    if (result && (*content)->clear_base(key, lost)) result = tree_.save(node, *content, true);
+    // An export that has ended meanwhile has given it a base of its own. One that was cleared before is noted again: that
+    // may have failed then.
+    if (result && ((*content)->clear_base(key, lost) || (*content)->state().base.key.empty())) {
+      result = tree_.save(node, *content, true);
+    }
     lock.lock();
   } else {
     if (row->kind == Kind::kSymlink && row->target.empty()) {
