@@ -94,6 +94,11 @@ void FakeRemote::set_lost_answer(Fault fault) {
   lost_answer_ = std::move(fault);
 }
 
+void FakeRemote::set_sends_again(bool sends_again) {
+  const std::lock_guard lock(mutex_);
+  sends_again_ = sends_again;
+}
+
 ObjectInfo FakeRemote::info_of(std::string_view key, const Object& object) {
   return {std::string(key),
           object.content.size(),
@@ -221,12 +226,14 @@ Result<ObjectInfo> FakeRemote::upload(std::string_view key,
 Result<ObjectInfo> FakeRemote::copy(std::string_view from,
                                     std::string_view to,
                                     const Metadata& metadata,
-                                    std::string_view if_match) {
+                                    std::string_view if_match,
+                                    bool* sent_again) {
   ATOLL_TRY(enter(fmt::format("copy {}", from)));
   ObjectInfo info;
   {
     const std::lock_guard lock(mutex_);
     ++counts_.copies;
+    if (sent_again != nullptr) *sent_again |= sends_again_;
     const auto found = objects_.find(from);
     if (found == objects_.end()) return no_such(from);
     if (!if_match.empty() && info_of(from, found->second).etag != if_match) {
@@ -238,13 +245,14 @@ Result<ObjectInfo> FakeRemote::copy(std::string_view from,
   return info;
 }
 
-Result<void> FakeRemote::remove(std::span<const std::string> keys) {
+Result<void> FakeRemote::remove(std::span<const std::string> keys, bool* sent_again) {
   for (const std::string& key : keys) {
     const std::string call = "remove " + key;
     ATOLL_TRY(enter(call));
     {
       const std::lock_guard lock(mutex_);
       ++counts_.removals;
+      if (sent_again != nullptr) *sent_again |= sends_again_;
       objects_.erase(key);
     }
     ATOLL_TRY(consult(lost_answer_, call));

@@ -51,6 +51,8 @@ class FakeRemote : public Remote {
   // Consulted after an upload, a copy or a removal has had its effect: an Error that it returns is all that the caller
   // gets.
   void set_lost_answer(Fault fault);
+  // Copies and removals say that they were sent more than once.
+  void set_sends_again(bool sends_again);
 
   std::string uri() const override { return "fake:"; }
   std::string identity() const override { return identity_; }
@@ -65,8 +67,9 @@ class FakeRemote : public Remote {
   Result<ObjectInfo> copy(std::string_view from,
                           std::string_view to,
                           const Metadata& metadata,
-                          std::string_view if_match = {}) override;
-  Result<void> remove(std::span<const std::string> keys) override;
+                          std::string_view if_match = {},
+                          bool* sent_again = nullptr) override;
+  Result<void> remove(std::span<const std::string> keys, bool* sent_again = nullptr) override;
 
  private:
   struct Object {
@@ -96,6 +99,7 @@ class FakeRemote : public Remote {
   Counts counts_;
   Fault fault_;
   Fault lost_answer_;
+  bool sends_again_ = false;
   bool held_ = false;
   bool ending_ = false;
   std::deque<Waiting> waiting_;

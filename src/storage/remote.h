@@ -103,13 +103,17 @@ class Remote {
                                     const UploadSource& source,
                                     const UploadOptions& options) = 0;
   // Inside the server, with new metadata; `from` = `to` changes the metadata alone. if_match is of `from`.
+  // Neither this nor a removal has a condition on what it replaces: one that was sent and not answered may take effect late,
+  // over what was written there since. `sent_again`, if not null, is set where that is so although an answer came: it was
+  // sent more than once.
   virtual Result<ObjectInfo> copy(std::string_view from,
                                   std::string_view to,
                                   const Metadata& metadata,
-                                  std::string_view if_match = {}) = 0;
+                                  std::string_view if_match = {},
+                                  bool* sent_again = nullptr) = 0;
   // Removing what is not there is no error. One request for 1,000 keys. The error names the first key
   // that is still there; the others may be gone.
-  virtual Result<void> remove(std::span<const std::string> keys) = 0;
+  virtual Result<void> remove(std::span<const std::string> keys, bool* sent_again = nullptr) = 0;
 };
 
 }  // namespace atl::storage

@@ -52,10 +52,13 @@ class CountingRemote : public Remote {
   Result<ObjectInfo> copy(std::string_view from,
                           std::string_view to,
                           const Metadata& metadata,
-                          std::string_view if_match) override {
-    return remote_->copy(from, to, metadata, if_match);
+                          std::string_view if_match,
+                          bool* sent_again) override {
+    return remote_->copy(from, to, metadata, if_match, sent_again);
   }
-  Result<void> remove(std::span<const std::string> keys) override { return remote_->remove(keys); }
+  Result<void> remove(std::span<const std::string> keys, bool* sent_again) override {
+    return remote_->remove(keys, sent_again);
+  }
 
  private:
   const std::shared_ptr<Remote> remote_;

@@ -63,7 +63,8 @@ Result<ObjectInfo> copy_object(S3Client& client,
                                const std::string& from,
                                const std::string& to,
                                const Metadata& metadata,
-                               const std::string& if_match) {
+                               const std::string& if_match,
+                               bool* sent_again) {
   // What it is now: how long, which version, which type.
   const HeadAnswer source = ATOLL_TRY(head_object(client, from, if_match));
   auto headers = ATOLL_TRY(metadata_headers(metadata));
@@ -83,7 +84,9 @@ Result<ObjectInfo> copy_object(S3Client& client,
   request.may_hold_error = true;
   request.patience = kPatience;
   const std::string what = client.what(request);
-  const auto response = ATOLL_TRY(client.perform(std::move(request)).response);
+  const auto answer = client.perform(std::move(request));
+  if (sent_again != nullptr) *sent_again |= answer.tries > 1;
+  const auto response = ATOLL_TRY(answer.response);
   const auto made = ATOLL_TRY_CONTEXT(parse_new_object(response.body), what);
   if (made.etag.empty() || !made.modified) return ATOLL_TRY(head_object(client, to)).object.info;
   return ObjectInfo{to, info.size_bytes, *made.modified, made.etag};

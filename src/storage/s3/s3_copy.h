@@ -10,12 +10,13 @@
 
 namespace atl::storage {
 
-// Keys are whole. The content's type goes along, the metadata is replaced.
+// Keys are whole. The content's type goes along, the metadata is replaced. `sent_again`: as in Remote::copy.
 Result<ObjectInfo> copy_object(S3Client& client,
                                const S3TransferOptions& transfer,
                                const std::string& from,
                                const std::string& to,
                                const Metadata& metadata,
-                               const std::string& if_match);
+                               const std::string& if_match,
+                               bool* sent_again);
 
 }  // namespace atl::storage

@@ -98,15 +98,16 @@ class S3Remote : public Remote {
   Result<ObjectInfo> copy(std::string_view from,
                           std::string_view to,
                           const Metadata& metadata,
-                          std::string_view if_match) override;
-  Result<void> remove(std::span<const std::string> keys) override;
+                          std::string_view if_match,
+                          bool* sent_again) override;
+  Result<void> remove(std::span<const std::string> keys, bool* sent_again) override;
 
  private:
   // What it is called in the bucket; kInvalidInput for what no bucket holds.
   Result<std::string> whole(std::string_view key) const;
   void read_past_the_end(const RangeRequest& request, const std::string& key, OnRange done);
-  Result<void> remove_page(std::span<const std::string> keys);
-  Result<void> remove_one_by_one(std::span<const std::string> keys);
+  Result<void> remove_page(std::span<const std::string> keys, bool* sent_again);
+  Result<void> remove_one_by_one(std::span<const std::string> keys, bool* sent_again);
 
   const std::shared_ptr<S3Client> client_;
   const std::string prefix_;
@@ -225,16 +226,17 @@ Result<ObjectInfo> S3Remote::upload(std::string_view key,
 Result<ObjectInfo> S3Remote::copy(std::string_view from,
                                   std::string_view to,
                                   const Metadata& metadata,
-                                  std::string_view if_match) {
+                                  std::string_view if_match,
+                                  bool* sent_again) {
   const std::string source = ATOLL_TRY(whole(from));
   const std::string target = ATOLL_TRY(whole(to));
-  ObjectInfo info =
-      ATOLL_TRY(copy_object(*client_, transfer_, source, target, metadata, std::string(if_match)));
+  ObjectInfo info = ATOLL_TRY(copy_object(
+      *client_, transfer_, source, target, metadata, std::string(if_match), sent_again));
   info.key = to;
   return info;
 }
 
-Result<void> S3Remote::remove(std::span<const std::string> keys) {
+Result<void> S3Remote::remove(std::span<const std::string> keys, bool* sent_again) {
   std::vector<std::string> together;
   std::vector<std::string> alone;
   for (const std::string& key : keys) {
@@ -247,12 +249,12 @@ Result<void> S3Remote::remove(std::span<const std::string> keys) {
   }
   for (size_t begin = 0; begin < together.size(); begin += kKeysOfAPage) {
     const size_t size = std::min(kKeysOfAPage, together.size() - begin);
-    ATOLL_TRY(remove_page(std::span(together).subspan(begin, size)));
+    ATOLL_TRY(remove_page(std::span(together).subspan(begin, size), sent_again));
   }
-  return remove_one_by_one(alone);
+  return remove_one_by_one(alone, sent_again);
 }
 
-Result<void> S3Remote::remove_page(std::span<const std::string> keys) {
+Result<void> S3Remote::remove_page(std::span<const std::string> keys, bool* sent_again) {
   std::vector<std::string> left(keys.begin(), keys.end());
   for (int round = 1;; ++round) {
     S3Request request;
@@ -264,7 +266,9 @@ Result<void> S3Remote::remove_page(std::span<const std::string> keys) {
                        {"x-amz-checksum-crc32c", checksum_text(crc32c(body))}};
     if (const auto digest = md5(body)) request.headers.push_back({"Content-MD5", base64(*digest)});
     const std::string what = fmt::format("removing {} keys of {}", left.size(), uri());
-    const auto response = ATOLL_TRY_CONTEXT(client_->perform(std::move(request)).response, what);
+    const auto answer = client_->perform(std::move(request));
+    if (sent_again != nullptr) *sent_again |= answer.tries > 1 || round > 1;
+    const auto response = ATOLL_TRY_CONTEXT(answer.response, what);
     const auto failures = ATOLL_TRY_CONTEXT(parse_delete_failures(response.body), what);
     left.clear();
     for (const DeleteFailure& failure : failures) {
@@ -284,7 +288,7 @@ Result<void> S3Remote::remove_page(std::span<const std::string> keys) {
   }
 }
 
-Result<void> S3Remote::remove_one_by_one(std::span<const std::string> keys) {
+Result<void> S3Remote::remove_one_by_one(std::span<const std::string> keys, bool* sent_again) {
   S3Requests requests(*client_, kParallelRemovals, {});
   for (const std::string& key : keys) {
     if (!requests.wait_for_place()) break;
@@ -299,7 +303,9 @@ Result<void> S3Remote::remove_one_by_one(std::span<const std::string> keys) {
       return tl::unexpected(s3_error(names, response, body));
     });
   }
-  return requests.wait();
+  const auto removed = requests.wait();
+  if (sent_again != nullptr) *sent_again |= requests.sent_again();
+  return removed;
 }
 
 }  // namespace

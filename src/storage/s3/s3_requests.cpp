@@ -22,23 +22,24 @@ void S3Requests::send(S3Request request, std::function<Result<void>(const HttpRe
     const std::lock_guard lock(mutex_);
     ++under_way_;
   }
-  const auto call = client_.send(std::move(request),
-                                 [this, take = std::move(take)](Result<HttpResponse> answer, int) {
-                                   std::unique_lock lock(mutex_);
-                                   Result<void> taken;
-                                   if (!answer) {
-                                     taken = tl::unexpected(std::move(answer).error());
-                                   } else {
-                                     taken = take(*answer);
-                                   }
-                                   if (!taken && !error_) {
-                                     error_ = std::move(taken).error();
-                                     cancel_all(lock);
-                                   }
-                                   --under_way_;
-                                   // With the lock held: who waits may take this object away.
-                                   changed_.notify_all();
-                                 });
+  const auto call = client_.send(
+      std::move(request), [this, take = std::move(take)](Result<HttpResponse> answer, int tries) {
+        std::unique_lock lock(mutex_);
+        sent_again_ |= tries > 1;
+        Result<void> taken;
+        if (!answer) {
+          taken = tl::unexpected(std::move(answer).error());
+        } else {
+          taken = take(*answer);
+        }
+        if (!taken && !error_) {
+          error_ = std::move(taken).error();
+          cancel_all(lock);
+        }
+        --under_way_;
+        // With the lock held: who waits may take this object away.
+        changed_.notify_all();
+      });
   std::unique_lock lock(mutex_);
   std::erase_if(calls_, [](const auto& old) { return old.expired(); });
   calls_.push_back(call);

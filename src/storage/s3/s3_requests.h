@@ -29,6 +29,8 @@ class S3Requests {
   void fail_with(Error error);
   // Waits for all.
   Result<void> wait();
+  // Whether one of them went out more than once. After wait().
+  bool sent_again() const { return sent_again_; }
 
  private:
   void cancel_all(std::unique_lock<std::mutex>& lock);
@@ -38,6 +40,7 @@ class S3Requests {
   std::mutex mutex_;
   std::condition_variable changed_;
   int under_way_ = 0;
+  bool sent_again_ = false;
   std::optional<Error> error_;
   std::vector<std::weak_ptr<S3Client::Call>> calls_;
   std::stop_callback<std::function<void()>> on_stop_;

@@ -112,8 +112,10 @@ TEST(S3Transfer, a_copy_that_fails_after_its_200_is_tried_again) {
        always(scripted_answer(200,
                               "<CopyObjectResult><LastModified>2026-11-26T15:28:03Z</LastModified>"
                               "<ETag>v2</ETag></CopyObjectResult>"))});
-  const auto info = s3.remote().copy("k", "l", {});
+  bool sent_again = false;
+  const auto info = s3.remote().copy("k", "l", {}, {}, &sent_again);
   ASSERT_TRUE(info.has_value()) << info.error().to_string();
+  EXPECT_TRUE(sent_again);
   EXPECT_EQ(info->etag, "\"v2\"");
   EXPECT_EQ(s3.requests().size(), 3u);
   EXPECT_EQ(s3.requests()[1].header("x-amz-copy-source-if-match"), "\"v1\"");
@@ -128,7 +130,9 @@ TEST(S3Transfer, keys_that_a_busy_server_did_not_remove_are_asked_for_again) {
   };
   const std::vector<std::string> keys = {"a", "b"};
   Scripted s3({answer("SlowDown"), always(scripted_answer(200, "<DeleteResult/>"))});
-  EXPECT_TRUE(s3.remote().remove(keys).has_value());
+  bool sent_again = false;
+  EXPECT_TRUE(s3.remote().remove(keys, &sent_again).has_value());
+  EXPECT_TRUE(sent_again);
   ASSERT_EQ(s3.requests().size(), 2u);
   EXPECT_THAT(s3.requests()[1].body,
               AllOf(HasSubstr("<Key>b</Key>"), Not(HasSubstr("<Key>a</Key>"))));
