@@ -212,7 +212,9 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   const auto lock = tree_.lock();
   if (content->writable()) return {};
   LocalFile file = content->file();
-  if (node->unlinked || tree_.content_in_use(node->number) != content) {
+  if (!node->unlinked && tree_.content_in_use(node->number) != content)
+    return Tree::replaced(*node);
+  if (node->unlinked) {
     if (!file) file = ATOLL_TRY(tree_.files().create_nameless());
     content->set_writable(std::move(file));
     return {};

@@ -42,7 +42,7 @@ class Changes {
                            const std::string* value,
                            int flags);
 
-  // Tells the journal that the node's content is going to change, and gives it a local file.
+  // Tells the journal that the node's content is going to change, and gives it a local file. ESTALE as in Tree::save.
   FsResult<void> make_writable(const NodePtr& node, const std::shared_ptr<Content>& content);
 
  private:

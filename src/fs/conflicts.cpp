@@ -48,6 +48,38 @@ FsResult<std::optional<Row>> Exporter::row_still_there(const Job& job) {
   return row;
 }
 
+// The same, where it has not been changed since the export began: what was found out in the bucket was held against
+// that state, and must not be done to a newer one, which a write may have made that has been closed. With the tree's lock.
+FsResult<std::optional<Row>> Exporter::row_as_judged(const Job& job) {
+  auto row = ATOLL_TRY(row_still_there(job));
+  if (row && (row->change != job.row.change || row->base != job.row.base)) row.reset();
+  return row;
+}
+
+// A copy of ours has given the object that `row` is based on another ETag; its bytes are the same, and whoever has the
+// file open keeps it. With the tree's lock.
+void Exporter::move_base(const Job& job, Row& row, const std::string& etag) {
+  row.base.etag = etag;
+  if (!job.content) return;
+  job.content->moved_base(job.row.base, row.base.key, etag, row.base.size_bytes);
+}
+
+// The bytes of `row` are those of this version of its base from now on. With the tree's lock.
+void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
+  const uint64_t size_bytes = row.kind == Kind::kDirectory ? 0 : object.info.size_bytes;
+  if (size_bytes == row.base.size_bytes &&
+      is_written_by(object.metadata, job.journal, row.base.key, row.inode)) {
+    return move_base(job, row, object.info.etag);
+  }
+  row.base = {row.base.key, object.info.etag, size_bytes, size_bytes};
+  row.size_bytes = size_bytes;
+  row.has_content = false;
+  row.present.clear();
+  // Who has it open keeps what there was; who opens it now must not be given that.
+  tree_.orphan(row.inode);
+  if (const auto node = tree_.nodes().find(row.inode)) node->content = nullptr;
+}
+
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   const auto object = remote_.stat(job.key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
@@ -63,7 +95,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   }
   {
     const auto lock = tree_.lock();
-    if (!ATOLL_TRY(row_still_there(job))) return true;
+    if (!ATOLL_TRY(row_as_judged(job))) return true;
   }
   if ((object ? object->info.etag : std::string()) == job.row.known_etag) {
     return settle_lost_base(job, error);
@@ -87,8 +119,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   // Without the object a change of attributes has nothing to be made on, unless all bytes are here.
   const bool needs_object = !job.sends_content() && own_base && !object && !is_all_here(job.row);
   if (remote_wins || needs_object) {
-    ATOLL_TRY(give_way(job, object ? &*object : nullptr));
-    return false;
+    return give_way(job, object ? &*object : nullptr);
   }
   if (!ours && options_.conflicts == ConflictPolicy::kKeepBoth && object && is_file &&
       job.row.content_dirty) {
@@ -97,19 +128,13 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
     return false;
   }
   const auto lock = tree_.lock();
-  auto row = ATOLL_TRY(row_still_there(job));
+  auto row = ATOLL_TRY(row_as_judged(job));
   if (!row) return true;
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   row->known_etag = object ? object->info.etag : std::string();
   if (!job.sends_content() && own_base) {
     if (object) {
-      // Our attributes on the bucket's new content.
-      const uint64_t size_bytes = row->kind == Kind::kDirectory ? 0 : object->info.size_bytes;
-      row->base = {job.key, object->info.etag, size_bytes, size_bytes};
-      row->size_bytes = size_bytes;
-      row->has_content = false;
-      row->present.clear();
-      tree_.orphan(row->inode);
+      take_base(job, *row, *object);  // our attributes on the bucket's content
     } else {
       row->content_dirty |= is_file;
       row->base = {};
@@ -118,7 +143,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   }
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(edit.commit());
-  if (!row->has_content) tree_.files().remove(row->inode);
+  if (job.row.has_content && !row->has_content) tree_.files().remove(row->inode);
   return true;
 }
 
@@ -181,8 +206,7 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   {
     // Another export may have given it bytes of its own, to be free to replace the object.
     const auto lock = tree_.lock();
-    const auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-    if (!row || row->base != job.row.base) return true;
+    if (!ATOLL_TRY(row_as_judged(job))) return true;
   }
   // Nor is it one when we have changed it ourselves, before the renaming, and the answer never came.
   const bool ours = source && is_written_by(source->metadata, job.journal, job.row.base.key);
@@ -203,6 +227,7 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     {
       // The renaming is taken back: what the bucket has shows at its old place again.
       const auto lock = tree_.lock();
+      if (!ATOLL_TRY(row_as_judged(job))) return true;
       auto edit = ATOLL_TRY(Edit::begin(tree_));
       ATOLL_TRY(tree_.journal().erase_removal(job.row.base.key));
       ATOLL_TRY(tree_.fold_above(job.row.base.key));
@@ -213,21 +238,17 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     } else {
       ATOLL_TRY(fs_result(tree_.names().forget(job.row.base.key)));
     }
-    ATOLL_TRY(give_way(job, nullptr));
-    return false;
+    return give_way(job, nullptr);
   }
   const auto lock = tree_.lock();
-  auto row = ATOLL_TRY(tree_.journal().row(job.row.inode));
-  if (!row || row->base != job.row.base) return true;
+  auto row = ATOLL_TRY(row_as_judged(job));
+  if (!row) return true;
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   if (source && !all_here) {
-    const uint64_t size_bytes = source->info.size_bytes;
-    row->base = {job.row.base.key, source->info.etag, size_bytes, size_bytes};
-    row->size_bytes = size_bytes;
-    if (const auto removal = ATOLL_TRY(tree_.journal().removal(row->base.key))) {
+    take_base(job, *row, *source);
+    if (ATOLL_TRY(tree_.journal().removal(row->base.key))) {
       ATOLL_TRY(tree_.journal().add_removal(row->base.key, source->info.etag));
     }
-    tree_.orphan(row->inode);
   } else {
     row->base = {};
     row->present.clear();
@@ -235,11 +256,12 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   }
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(edit.commit());
+  if (job.row.has_content && !row->has_content) tree_.files().remove(row->inode);
   return true;
 }
 
-// The local change is dropped.
-FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
+// The local change is dropped. True where it has become another one meanwhile.
+FsResult<bool> Exporter::give_way(Job& job, const RemoteObject* object) {
   job.guard.reset();
   const auto lock = tree_.lock();
   if (object != nullptr) {
@@ -247,10 +269,13 @@ FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
   } else {
     ATOLL_TRY(fs_result(tree_.names().forget(job.key)));
   }
-  auto row = ATOLL_TRY(row_still_there(job));
-  if (!row) return {};
+  auto row = ATOLL_TRY(row_as_judged(job));
+  if (!row) return true;
   log(fmt::format("conflict: the local change of {} is dropped", job.path));
-  if (row->kind != Kind::kDirectory) return tree_.drop(*row);
+  if (row->kind != Kind::kDirectory) {
+    ATOLL_TRY(tree_.drop(*row));
+    return false;
+  }
   // What lies in a directory stays.
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   row->known_etag = object != nullptr ? object->info.etag : std::string();
@@ -264,7 +289,8 @@ FsResult<void> Exporter::give_way(Job& job, const RemoteObject* object) {
   }
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(tree_.fold(row->inode));
-  return edit.commit();
+  ATOLL_TRY(edit.commit());
+  return false;
 }
 
 // The local content gets a name of its own, and the bucket's shows at the old one.

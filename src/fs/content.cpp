@@ -46,6 +46,11 @@ LocalFile Content::file() const {
   return file_;
 }
 
+void Content::set_file(LocalFile file) {
+  const std::lock_guard lock(mutex_);
+  file_ = std::move(file);
+}
+
 void Content::set_writable(LocalFile file) {
   const std::lock_guard lock(mutex_);
   file_ = std::move(file);

@@ -52,6 +52,8 @@ class Content {
   State state() const;
   uint64_t size_bytes() const;
   LocalFile file() const;
+  // Where there has been none. It is for what is fetched; before it is written to, set_writable().
+  void set_file(LocalFile file);
   // The journal has it as changed from now on, with this local file.
   void set_writable(LocalFile file);
   bool writable() const;

@@ -1,9 +1,9 @@
 // What the parts of one export share; only the exporter's own files include it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -14,10 +14,11 @@ namespace atl::fs {
 // Holds a key for one writer or remover at a time.
 class KeyClaim {
  public:
-  KeyClaim(std::mutex& mutex, std::set<std::string, std::less<>>& busy, std::string key)
+  KeyClaim(std::mutex& mutex, BusyKeys& busy, std::string key)
       : mutex_(mutex), busy_(busy), key_(std::move(key)) {
+    static std::atomic<uint64_t> claims{0};
     const std::lock_guard lock(mutex_);
-    held_ = busy_.insert(key_).second;
+    held_ = busy_.emplace(key_, ++claims).second;
   }
   KeyClaim(const KeyClaim&) = delete;
   KeyClaim& operator=(const KeyClaim&) = delete;
@@ -30,7 +31,7 @@ class KeyClaim {
 
  private:
   std::mutex& mutex_;
-  std::set<std::string, std::less<>>& busy_;
+  BusyKeys& busy_;
   std::string key_;
   bool held_ = false;
 };

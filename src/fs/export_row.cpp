@@ -20,6 +20,15 @@ bool is_lost(const FsError& error) {
   return error.error_number == ENOENT || error.error_number == ESTALE;
 }
 
+bool is_conflict(const Error& error) {
+  return error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
+}
+
+// Whether the bucket has answered that it will not.
+bool is_refused(const Error& error) {
+  return is_conflict(error) || error.code == ErrorCode::kPermission;
+}
+
 Result<Blob> whole(const Content::Shared& shared, FsResult<FileBytes> bytes, uint64_t size) {
   if (!bytes) return tl::unexpected(to_error(bytes.error(), "reading a local content"));
   if (bytes->fd < 0) return bytes->blob;
@@ -61,22 +70,80 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
     // Before the lock is let go of: whoever unlinks the file now waits with its removal for this export.
     job.claim = std::make_unique<KeyClaim>(mutex_, busy_keys_, job.key);
     if (!job.claim->held()) return false;
+    job.journal = ATOLL_TRY(tree_.journal().name());
+    job.tag = write_tag(job.journal, job.key, job.row.inode, job.row.change);
+    if (may_be_undone(job)) return false;
     if (job.row.xattrs_here) job.xattrs = ATOLL_TRY(tree_.journal().xattrs(job.row.inode));
     if (job.row.kind == Kind::kFile) {
       const auto holder = node ? node : std::make_shared<Node>();
       if (!node) holder->number = job.row.inode;
-      job.content = ATOLL_TRY(tree_.content(holder, job.row));
+      auto content = ATOLL_TRY(tree_.content(holder, job.row));
+      if (content != job.content || !job.row.content_dirty) job.guard.reset();
+      job.content = std::move(content);
       if (job.row.content_dirty) {
-        job.guard = job.content->begin_export(job.insist);
+        if (!job.guard) job.guard = job.content->begin_export(job.insist);
         if (!job.guard) return false;
+        // What goes out is what the journal says, or a crash, or the next one who opens it, would cut off the rest.
+        if (job.content->unsaved()) {
+          job.claim.reset();
+          lock.unlock();
+          ATOLL_TRY(tree_.save(holder, job.content, true));
+          continue;
+        }
       }
     }
-    job.journal = ATOLL_TRY(tree_.journal().name());
-    job.tag = write_tag(job.journal, job.key, job.row.inode, job.row.change);
     const std::lock_guard tried_lock(mutex_);
     tried_.insert(job.row.inode);
     return true;
   }
+}
+
+// Whether an earlier write of the key may still come, over the one that is about to be made.
+bool Exporter::may_be_undone(const Job& job) {
+  const std::lock_guard lock(mutex_);
+  const auto late = late_writes_.find(job.key);
+  if (late == late_writes_.end()) return false;
+  if (Clock::now() < late->second.until) {
+    return job.sends_content() || late->second.copy_tag != job.tag;
+  }
+  late_writes_.erase(late);
+  return false;
+}
+
+// The more there is to be copied, the longer it may take.
+void Exporter::note_late_write(const std::string& key, std::string copy_tag, uint64_t size_bytes) {
+  constexpr uint64_t kBytesInThatTime = uint64_t{256} << 20;
+  const auto now = Clock::now();
+  const auto until =
+      now + options_.late_write * (1 + static_cast<int64_t>(size_bytes / kBytesInThatTime));
+  const std::lock_guard lock(mutex_);
+  constexpr size_t kTidyFrom = 4096;
+  if (late_writes_.size() >= kTidyFrom) {
+    std::erase_if(late_writes_, [&](const auto& write) { return write.second.until <= now; });
+  }
+  late_writes_[key] = {until, std::move(copy_tag)};
+}
+
+// What the process before may have sent.
+FsResult<void> Exporter::note_late_writes() {
+  const auto removals = ATOLL_TRY(removals_below(""));
+  for (const Removal& removal : removals) note_late_write(removal.key, {}, 0);
+  const auto lock = tree_.lock();
+  {
+    const std::lock_guard late_lock(mutex_);
+    for (const Removal& removal : removals) {
+      if (removal.etag.empty()) late_uploads_[removal.key] = Clock::now() + options_.late_write;
+    }
+  }
+  const std::string journal = ATOLL_TRY(tree_.journal().name());
+  for (const InodeNumber inode : ATOLL_TRY(tree_.journal().dirty_rows())) {
+    const auto row = ATOLL_TRY(tree_.journal().row(inode));
+    const std::string key = key_of(row->kind, ATOLL_TRY(tree_.path_of(*row)));
+    // The same copy may be sent again, unless it was a removal that was.
+    std::string tag = row->maybe_gone ? "" : write_tag(journal, key, inode, row->change);
+    note_late_write(key, std::move(tag), row->base.size_bytes);
+  }
+  return {};
 }
 
 // Whatever still takes its bytes from the object that is to be replaced gets an object of its own, or its
@@ -136,17 +203,53 @@ FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
 
 FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,
                                        const std::string& key) {
-  if (!content->file()) {
-    content->set_writable(ATOLL_TRY(tree_.files().create_nameless()));
+  {
+    const auto lock = tree_.lock();  // so that two do not each give it a file
+    if (!content->file()) content->set_file(ATOLL_TRY(tree_.files().create_nameless()));
   }
-  auto fetched = fetch_all(content, std::nullopt);
-  if (!fetched && !is_lost(fetched.error())) return fetched;
-  content->clear_base(key, true);
+  const auto fetched = fetch_all(content, std::nullopt);
+  if (fetched) {
+    content->clear_base(key, false);
+    return {};
+  }
+  if (!is_lost(fetched.error())) return fetched;
+  // Who reads from it is told so; nobody needs to wait for that.
+  const auto lock = tree_.lock();
+  tree_.forget_orphan(content);
   return {};
+}
+
+// Extended attributes that the row still takes from the object `key` are noted in the journal.
+FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) {
+  const auto row = [&]() -> FsResult<std::optional<Row>> {
+    auto found = ATOLL_TRY(tree_.journal().row(inode));
+    if (found && (found->base.key != key || found->xattrs_here)) found.reset();
+    return found;
+  };
+  {
+    const auto lock = tree_.lock();
+    if (!ATOLL_TRY(row())) return {};
+  }
+  const auto object = tree_.names().stat(key);
+  if (!object && object.error().code != ErrorCode::kNotFound) {
+    return tl::unexpected(to_fs_error(object.error()));
+  }
+  if (!object) return {};
+  const auto lock = tree_.lock();
+  auto now = ATOLL_TRY(row());
+  if (!now) return {};
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  for (const auto& [name, value] : read_xattrs(object->metadata)) {
+    ATOLL_TRY(tree_.journal().set_xattr(inode, name, value));
+  }
+  now->xattrs_here = true;
+  ATOLL_TRY(tree_.journal().update(*now));
+  return edit.commit();
 }
 
 // Fetches what the row still takes from the object `key`, so that it needs that no more.
 FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
+  ATOLL_TRY(keep_xattrs(inode, key));
   auto lock = tree_.lock();
   auto row = ATOLL_TRY(tree_.journal().row(inode));
   if (!row || row->base.key != key) return {};
@@ -228,7 +331,11 @@ Result<ObjectInfo> Exporter::copy(const Job& job) {
       return fail(ErrorCode::kConflict, job.key + ": the object is another one by now");
     }
   }
-  return remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag);
+  bool sent_again = false;
+  auto info = remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag, &sent_again);
+  const bool unanswered = !info && !is_refused(info.error());
+  if (unanswered || sent_again) note_late_write(job.key, job.tag, job.row.base.size_bytes);
+  return info;
 }
 
 Result<ObjectInfo> Exporter::send(Job& job) {
@@ -273,16 +380,15 @@ FsResult<Exporter::Outcome> Exporter::export_row(InodeNumber inode,
       return Outcome::kDone;
     }
     const Error& error = info.error();
-    const bool conflict = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
-    if (!conflict && error.code != ErrorCode::kPermission) {
+    if (job.sends_content() && !is_refused(error)) {
       const std::lock_guard lock(mutex_);
-      unanswered_[job.key] = Clock::now();
+      late_uploads_[job.key] = Clock::now() + options_.late_write;
     }
     // A writer came: the file is exported when it has been closed.
     if (error.code == ErrorCode::kCancelled && job.guard && job.guard->stop().stop_requested()) {
       return Outcome::kBusy;
     }
-    if (!conflict || tries == kMaxTries) {
+    if (!is_conflict(error) || tries == kMaxTries) {
       return fail_fs(to_fs_error(error).error_number,
                      fmt::format("{}: {}", job.path, error.to_string()));
     }
@@ -294,7 +400,7 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   auto lock = tree_.lock();
   {
     const std::lock_guard counts_lock(mutex_);
-    unanswered_.erase(job.key);
+    late_uploads_.erase(job.key);
     ++counts_.exported_files;
     if (job.sends_content()) counts_.exported_bytes += info.size_bytes;
   }
@@ -361,6 +467,9 @@ FsResult<void> Exporter::finish_elsewhere(const Job& job, const ObjectInfo& info
       row->present = state.present;
       ATOLL_TRY(tree_.journal().update(*row));
       job.content->saved(state.version);
+    } else if (job.row.base.key == job.key && row->base == job.row.base) {
+      move_base(job, *row, info.etag);
+      ATOLL_TRY(tree_.journal().update(*row));
     }
   } else if (job.guard) {
     job.guard->done(job.key, info.etag);

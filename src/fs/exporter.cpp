@@ -44,12 +44,7 @@ void Exporter::start() {
     note_removals();
   }
   if (options_.read_only) return;
-  if (const auto removals = removals_below("")) {
-    const std::lock_guard lock(mutex_);
-    for (const Removal& removal : *removals) {
-      if (removal.etag.empty()) unanswered_[removal.key] = Clock::now();  // of the process before
-    }
-  }
+  if (const auto noted = note_late_writes(); !noted) log("journal: " + noted.error().reason);
   for (int i = 0; i < std::max(1, options_.export_workers); ++i) {
     threads_.emplace_back([this] { work(); });
   }
@@ -108,7 +103,7 @@ std::optional<InodeNumber> Exporter::take(std::unique_lock<std::mutex>& lock) {
       if (running_.contains(inode)) continue;
       ready_.erase(at);
       queued_.erase(inode);
-      running_[inode] = ++last_run_;
+      running_.insert(inode);
       return inode;
     }
     if (later_.empty()) {
@@ -210,9 +205,6 @@ FsResult<void> Exporter::export_file(InodeNumber inode, const std::stop_token& s
 Result<Progress> Exporter::export_below(std::string_view path,
                                         std::stop_token stop,
                                         const OnProgress& report) {
-  const auto is_below = [&](std::string_view at) {
-    return path.empty() || at == path || (at.starts_with(path) && at[path.size()] == '/');
-  };
   std::vector<std::pair<InodeNumber, uint64_t>> rows;
   Progress progress;
   {
@@ -220,7 +212,8 @@ Result<Progress> Exporter::export_below(std::string_view path,
     const auto dirty = ATOLL_TRY(plain_result(tree_.journal().dirty_rows(), "journal"));
     for (const InodeNumber inode : dirty) {
       const auto row = ATOLL_TRY(plain_result(tree_.journal().row(inode), "journal"));
-      if (!row || !is_below(ATOLL_TRY(plain_result(tree_.path_of(*row), "journal")))) continue;
+      if (!row || !is_below(ATOLL_TRY(plain_result(tree_.path_of(*row), "journal")), path))
+        continue;
       rows.emplace_back(inode, row->size_bytes);
       progress.bytes_in_all += row->size_bytes;
     }
@@ -245,21 +238,26 @@ Result<Progress> Exporter::export_below(std::string_view path,
   if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the export was stopped");
   if (failure) return tl::unexpected(to_error(*failure, "exporting"));
   // One of a file that has been unlinked or moved since leaves an object that is to go.
-  wait_for_running(stop);
+  wait_for_writes(path, stop);
   const auto removed = remove_below(path, stop);
   if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "the export was stopped");
   if (!removed) return tl::unexpected(to_error(removed.error(), "removing objects"));
   return progress;
 }
 
-void Exporter::wait_for_running(const std::stop_token& stop) {
+void Exporter::wait_for_writes(std::string_view path, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  const auto before = running_;
-  const auto goes_on = [&](const auto& run) {
-    const auto now = running_.find(run.first);
-    return now != running_.end() && now->second == run.second;
+  BusyKeys before;
+  for (const auto& claim : busy_keys_) {
+    if (is_below(claim.first, path)) before.insert(claim);
+  }
+  const auto goes_on = [&](const auto& claim) {
+    const auto now = busy_keys_.find(claim.first);
+    return now != busy_keys_.end() && now->second == claim.second;
   };
-  changed_.wait(lock, stop, [&] { return std::ranges::none_of(before, goes_on); });
+  while (!stop.stop_requested() && std::ranges::any_of(before, goes_on)) {
+    changed_.wait_for(lock, kBusyPause);
+  }
 }
 
 LayerCounts Exporter::counts() {

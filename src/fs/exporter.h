@@ -31,6 +31,9 @@
 
 namespace atl::fs {
 
+// Keys that are being written or removed, and the how manieth claim of all that is.
+using BusyKeys = std::map<std::string, uint64_t, std::less<>>;
+
 class Exporter {
  public:
   Exporter(Tree& tree, Changes& changes);
@@ -79,14 +82,17 @@ class Exporter {
   void work_on_removals();
   std::optional<InodeNumber> take(std::unique_lock<std::mutex>& lock);
   void put_back(InodeNumber inode, FsResult<Outcome> outcome);
-  // Until what the workers are at now has ended.
-  void wait_for_running(const std::stop_token& stop);
+  // Until what is being written or removed there now has been.
+  void wait_for_writes(std::string_view path, const std::stop_token& stop);
   void log(const std::string& line);
 
   // ---- export_row.cpp: one row
   FsResult<Outcome> export_row(InodeNumber inode, bool insist, std::vector<InodeNumber>& above);
   FsResult<bool> prepare(Job& job, std::vector<InodeNumber>& above);
+  bool may_be_undone(const Job& job);
+  void note_late_write(const std::string& key, std::string copy_tag, uint64_t size_bytes);
   FsResult<void> free_key(const Job& job, std::vector<InodeNumber>& above);
+  FsResult<void> keep_xattrs(InodeNumber inode, const std::string& key);
   FsResult<void> detach(InodeNumber inode, const std::string& key);
   FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
                            std::optional<InodeNumber> inode);
@@ -94,6 +100,7 @@ class Exporter {
   Result<storage::Metadata> metadata_of(const Job& job);
   Result<storage::ObjectInfo> send(Job& job);
   Result<storage::ObjectInfo> copy(const Job& job);
+  FsResult<void> note_late_writes();
   FsResult<void> finish(Job& job, const storage::ObjectInfo& info);
   FsResult<void> finish_elsewhere(const Job& job, const storage::ObjectInfo& info);
   FsResult<void> keep_within_limit();
@@ -101,8 +108,11 @@ class Exporter {
   // ---- conflicts.cpp. True: try again.
   FsResult<bool> settle_conflict(Job& job, const Error& error);
   FsResult<std::optional<Row>> row_still_there(const Job& job);
+  FsResult<std::optional<Row>> row_as_judged(const Job& job);
+  void move_base(const Job& job, Row& row, const std::string& etag);
+  void take_base(const Job& job, Row& row, const storage::RemoteObject& object);
   FsResult<bool> settle_lost_base(Job& job, const Error& error);
-  FsResult<void> give_way(Job& job, const storage::RemoteObject* object);
+  FsResult<bool> give_way(Job& job, const storage::RemoteObject* object);
   FsResult<void> move_aside(Job& job);
 
   // ---- removals.cpp
@@ -125,15 +135,19 @@ class Exporter {
   std::mutex mutex_;  // taken after the tree's lock, never before
   std::condition_variable_any changed_;
   std::deque<InodeNumber> ready_;
-  std::set<InodeNumber> queued_;  // in ready_ or later_
-  // By a worker, and its how manieth run that is; what is noted meanwhile is queued again.
-  std::map<InodeNumber, uint64_t> running_;
-  uint64_t last_run_ = 0;
+  std::set<InodeNumber> queued_;   // in ready_ or later_
+  std::set<InodeNumber> running_;  // by a worker; what is noted meanwhile is queued again
   std::multimap<Clock::time_point, InodeNumber> later_;
   std::map<InodeNumber, int> failures_;
-  std::set<std::string, std::less<>> busy_keys_;  // being written or removed
-  // When the last write of the key was sent that had no answer.
-  std::map<std::string, Clock::time_point, std::less<>> unanswered_;
+  BusyKeys busy_keys_;  // being written or removed
+  // Writes without an answer may still take effect, until then. Those with a condition matter to a removal alone;
+  // a copy or a removal, which has none, to whatever is written there next. By key.
+  std::map<std::string, Clock::time_point, std::less<>> late_uploads_;
+  struct LateWrite {
+    Clock::time_point until;
+    std::string copy_tag;  // of the copy, which may be sent again meanwhile; "": a removal
+  };
+  std::map<std::string, LateWrite, std::less<>> late_writes_;
   std::set<InodeNumber> tried_;  // dirty rows whose export began, perhaps in an earlier process
   bool removals_wanted_ = false;
   LayerCounts counts_;

@@ -136,6 +136,44 @@ TEST_F(LayerConflictTest, a_renaming_is_taken_back_where_the_bucket_wins) {
   EXPECT_EQ(error_of(machine_.look("z")), ENOENT);
 }
 
+// A handle from before the bucket's version came: its reader keeps what there was, its writer is told.
+TEST_F(LayerConflictTest, a_write_through_a_handle_whose_file_was_replaced_is_an_error) {
+  start(ConflictPolicy::kKeepBoth);
+  const std::string bytes = "mine";
+  for (const std::string path : {"a", "d/b"}) {
+    const auto open = machine_.open(path, O_RDWR);
+    ASSERT_TRUE(open);
+    ASSERT_EQ(machine_.set_attributes(path, {.permissions = 0600}), 0);
+    remote_->put(path, "theirs");
+    machine_.settle();
+    const auto written = machine_.layer().write(*open, 0, std::as_bytes(std::span(bytes)));
+    EXPECT_EQ(error_of(written), ESTALE);
+    const auto read = machine_.read(*open, 0, 10);
+    EXPECT_EQ(path == "a" ? read.value_or("none") : "alpha", "alpha");  // which was in the cache
+    EXPECT_EQ(error_of(read), path == "a" ? 0 : ESTALE);
+    machine_.close(*open);
+    machine_.settle();
+    EXPECT_EQ(machine_.read(path), "theirs");
+    EXPECT_EQ(machine_.layer().counts().conflicts, path == "a" ? 1U : 2U);
+  }
+}
+
+TEST_F(LayerConflictTest,
+       what_is_written_after_the_local_version_was_dropped_is_an_error_at_its_close) {
+  start(ConflictPolicy::kRemoteWins);
+  const auto open = machine_.open("a", O_RDWR);
+  ASSERT_TRUE(open);
+  const std::string bytes = "mine";
+  ASSERT_TRUE(machine_.layer().write(*open, 0, std::as_bytes(std::span(bytes))));
+  ASSERT_EQ(error_of(machine_.layer().flush(*open)), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  (void)machine_.layer().write(*open, 0, std::as_bytes(std::span(bytes)));
+  EXPECT_EQ(error_of(machine_.layer().flush(*open)), ESTALE);
+  machine_.close(*open);
+  EXPECT_EQ(machine_.read("a"), "theirs");
+}
+
 // The table of docs/file-system.md, whole.
 enum class Here { kContent, kAttributes, kRenamed, kRemoved };
 enum class There { kReplaced, kRemoved };

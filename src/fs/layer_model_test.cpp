@@ -1,12 +1,16 @@
-// Random operations on the layer and on a plain map side by side, while the bucket's answers fail and the
-// process dies now and then. At no point may a byte differ, and at the end the bucket holds the same tree.
+// Random operations on the layer and on a plain map side by side, some through files that stay open, while the bucket's
+// answers fail, exports go on beside and the process dies now and then. At no point may a byte differ, and at the end the
+// bucket holds the same tree.
 //
 // The operations of a run are a function of its seed; what the exporter gets done meanwhile is not.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <linux/fs.h>
 
+#include <array>
 #include <condition_variable>
+#include <future>
+#include <optional>
 
 #include "base/keyed_random.h"
 #include "fs/layer_fixture.h"
@@ -18,7 +22,8 @@ struct Item {
   uint32_t mode = 0;
   uint32_t uid = 0;
   uint32_t gid = 0;
-  std::string content;  // or a link's target
+  // Or a link's target. Who has the file open has it, too.
+  std::shared_ptr<std::string> content = std::make_shared<std::string>();
   bool is_directory() const { return S_ISDIR(mode); }
   bool is_file() const { return S_ISREG(mode); }
 };
@@ -99,7 +104,7 @@ class Model {
   std::map<std::string, std::string> tree() const {
     std::map<std::string, std::string> tree;
     for (const auto& [path, item] : items) {
-      tree[path] = fmt::format("{:o} {} {} {}", item.mode, item.uid, item.gid, item.content);
+      tree[path] = fmt::format("{:o} {} {} {}", item.mode, item.uid, item.gid, *item.content);
     }
     return tree;
   }
@@ -137,9 +142,10 @@ class SideBySide {
     for (const char* path : {"a", "b/c", "b/d/a", "c/b/a", "d"}) {
       remote_->put(path, fmt::format("the first content of {}", path));
       for (std::string at = path; !at.empty(); at = Model::parent_of(at)) {
-        model_.items.emplace(at, Item{S_IFDIR | 0755, 0, 0, {}});
+        model_.items.emplace(at, Item{S_IFDIR | 0755, 0, 0});
       }
-      model_.items[path] = {S_IFREG | 0755, 0, 0, fmt::format("the first content of {}", path)};
+      model_.items[path] = {
+          S_IFREG | 0755, 0, 0, text(fmt::format("the first content of {}", path))};
     }
     machine_.options.exports = exports;
     machine_.options.posix_metadata = PosixMetadata::kAlways;
@@ -151,6 +157,8 @@ class SideBySide {
     machine_.start();
     for (int i = 0; i < operations && !testing::Test::HasFatalFailure(); ++i) step(i);
     failing_ = false;
+    end_export();
+    close_all();
     if (testing::Test::HasFatalFailure()) return;
     ASSERT_EQ(difference(machine_.tree(), model_.tree()), "") << "seed " << seed_;
     machine_.settle();
@@ -189,8 +197,71 @@ class SideBySide {
     return Error{ErrorCode::kIo, fmt::format("{}: the connection was reset", call), {}, {}};
   }
 
+  static std::shared_ptr<std::string> text(std::string content) {
+    return std::make_shared<std::string>(std::move(content));
+  }
+  static void put(std::string& content, uint64_t offset, const std::string& bytes) {
+    if (content.size() < offset + bytes.size()) content.resize(offset + bytes.size());
+    content.replace(offset, bytes.size(), bytes);
+  }
+
+  struct Open {
+    Handle handle = 0;
+    std::shared_ptr<std::string> content;
+  };
+  void close(std::optional<Open>& open) {
+    if (open) machine_.close(open->handle);
+    open.reset();
+  }
+  void close_all() {
+    for (auto& open : open_files_) close(open);
+  }
+  void write_to(const Open& open, uint64_t offset, const std::string& bytes) {
+    auto rest = std::as_bytes(std::span(bytes));
+    for (uint64_t at = offset; !rest.empty();) {
+      FsResult<uint64_t> written;
+      const int error = patiently(
+          [&] { return error_of(written = machine_.layer().write(open.handle, at, rest)); });
+      ASSERT_EQ(error, 0) << "seed " << seed_;
+      rest = rest.subspan(*written);
+      at += *written;
+    }
+    put(*open.content, offset, bytes);
+  }
+  void read_from(const Open& open) {
+    std::string found;
+    for (;;) {
+      FsResult<std::string> piece;
+      const int error = patiently(
+          [&] { return error_of(piece = machine_.read(open.handle, found.size(), 10'000)); });
+      ASSERT_EQ(error, 0) << "seed " << seed_;
+      if (piece->empty()) break;
+      found += *piece;
+    }
+    ASSERT_EQ(difference({{"it", found}}, {{"it", *open.content}}), "") << "seed " << seed_;
+  }
+
+  // An export that insists, beside what comes next.
+  void begin_export(const std::string& path) {
+    end_export();
+    exporting_ = std::async(std::launch::async, [this, path] {
+      (void)machine_.layer().export_now(path, stop_export_.get_token(), nullptr);
+    });
+  }
+  void end_export() {
+    if (!exporting_.valid()) return;
+    stop_export_.request_stop();
+    exporting_.get();
+    stop_export_ = {};
+  }
+
   // No export ends while the state is copied. The cache may be lost with it.
   void crash(bool with_cache) {
+    // What has not been closed may be lost.
+    for (const auto& open : open_files_) {
+      if (!open) continue;
+      ASSERT_EQ(error_of(machine_.layer().flush(open->handle)), 0) << "seed " << seed_;
+    }
     {
       const std::lock_guard lock(mutex_);
       gate_closed_ = true;
@@ -202,6 +273,8 @@ class SideBySide {
       dead_ = true;
     }
     open_.notify_all();
+    end_export();
+    close_all();
     machine_.crash_to_copy();
     if (with_cache) std::filesystem::remove_all(machine_.directory() / "cache");
     {
@@ -243,7 +316,9 @@ class SideBySide {
                            : item == nullptr      ? ENOENT
                            : item->is_directory() ? EISDIR
                                                   : ELOOP;
-    switch (random(i, 5, 14)) {
+    Open* open = nullptr;
+    if (auto& some = open_files_[random(i, 9, open_files_.size())]; some) open = &*some;
+    switch (random(i, 5, 18)) {
       case 0:
       case 1: {
         const int error = patiently([&] { return machine_.write(at, bytes); });
@@ -252,18 +327,15 @@ class SideBySide {
           break;
         }
         ASSERT_EQ(error, 0) << what;
-        if (item == nullptr) item = &(model_.items[at] = {S_IFREG | 0644, 1, 2, {}});
-        item->content = bytes;
+        if (item == nullptr) item = &(model_.items[at] = {S_IFREG | 0644, 1, 2});
+        *item->content = bytes;
         break;
       }
       case 2:
       case 3: {
         const int error = patiently([&] { return machine_.write_at(at, offset, bytes); });
         ASSERT_EQ(error, file ? 0 : not_a_file) << what;
-        if (!file) break;
-        if (item->content.size() < offset + bytes.size())
-          item->content.resize(offset + bytes.size());
-        item->content.replace(offset, bytes.size(), bytes);
+        if (file) put(*item->content, offset, bytes);
         break;
       }
       case 4: {
@@ -271,13 +343,13 @@ class SideBySide {
             patiently([&] { return machine_.set_attributes(at, {.size_bytes = offset}); });
         const bool link = item != nullptr && S_ISLNK(item->mode);
         ASSERT_EQ(error, file ? 0 : link ? EINVAL : not_a_file) << what;
-        if (file) item->content.resize(offset);
+        if (file) item->content->resize(offset);
         break;
       }
       case 5: {
         const int error = patiently([&] { return machine_.make_directory(at); });
         ASSERT_EQ(error, above != 0 ? above : item != nullptr ? EEXIST : 0) << what;
-        if (error == 0) model_.items[at] = {S_IFDIR | 0755, 3, 4, {}};
+        if (error == 0) model_.items[at] = {S_IFDIR | 0755, 3, 4};
         break;
       }
       case 6: {
@@ -318,10 +390,35 @@ class SideBySide {
       case 12: {
         const int error = patiently([&] { return machine_.make_symlink(at, to); });
         ASSERT_EQ(error, above != 0 ? above : item != nullptr ? EEXIST : 0) << what;
-        if (error == 0) model_.items[at] = {S_IFLNK | 0777, 5, 6, to};
+        if (error == 0) model_.items[at] = {S_IFLNK | 0777, 5, 6, text(to)};
         break;
       }
+      case 13: {
+        FsResult<Handle> handle;
+        const int error = patiently([&] {
+          handle = machine_.open(at, O_RDWR);
+          return error_of(handle);
+        });
+        ASSERT_EQ(error, file ? 0 : not_a_file) << what;
+        if (!file) break;
+        auto& some = open_files_[random(i, 9, open_files_.size())];
+        close(some);
+        some = Open{*handle, item->content};
+        break;
+      }
+      case 14:
+      case 15:
+        if (open != nullptr) write_to(*open, offset, bytes);
+        break;
+      case 16:
+        if (open != nullptr) read_from(*open);
+        if (random(i, 7, 2) == 0) close(open_files_[random(i, 9, open_files_.size())]);
+        break;
       default:
+        if (random(i, 7, 3) != 0 && random(i, 10, 2) == 0) {
+          begin_export(random(i, 11, 2) == 0 ? at : "");
+          break;
+        }
         if (random(i, 7, 3) == 0) {
           crash(random(i, 8, 2) == 0);
         } else if (random(i, 7, 3) == 1) {
@@ -329,6 +426,7 @@ class SideBySide {
           ASSERT_EQ(difference(machine_.tree(), model_.tree()), "") << what;
           failing_ = true;
         } else {
+          end_export();
           failing_ = false;
           machine_.settle();
           failing_ = true;
@@ -347,6 +445,9 @@ class SideBySide {
   Model model_;
   std::shared_ptr<storage::FakeRemote> remote_;
   Machine machine_;
+  std::array<std::optional<Open>, 3> open_files_;
+  std::stop_source stop_export_;
+  std::future<void> exporting_;  // before the machine goes
 };
 
 class LayerModelTest : public testing::TestWithParam<uint64_t> {};

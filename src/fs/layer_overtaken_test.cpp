@@ -1,6 +1,7 @@
 // What is done to a file while its export is under way, or before an earlier write of it is known.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <linux/fs.h>
 
 #include <atomic>
 #include <future>
@@ -237,6 +238,244 @@ TEST_F(LayerOvertakenTest, an_export_of_a_directory_waits_for_what_was_moved_out
   ASSERT_TRUE(exported) << exported.error().to_string();
   EXPECT_EQ(remote_->content("d/b"), std::nullopt);
   EXPECT_EQ(remote_->content("z"), "beta");
+}
+
+// Attributes are a copy of the object onto itself, and where that gives another ETag (parts, SSE-KMS), one whose answer
+// was lost makes the next one find another version, which is our own: the file stays the one that is open.
+class LayerLostCopyTest : public LayerOvertakenTest {
+ protected:
+  void lose_a_copy_of_a() {
+    remote_->set_lost_answer([this](std::string_view call) -> std::optional<Error> {
+      if (call != "copy a" || lost_.exchange(true)) return std::nullopt;
+      return Error{ErrorCode::kIo, "the connection was reset", {}, {}};
+    });
+    ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+    EXPECT_FALSE(machine_.layer().export_now("a", {}, nullptr));
+    EXPECT_TRUE(lost_);
+    ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0640}), 0);
+  }
+  void settle() {
+    machine_.settle();
+    EXPECT_EQ(machine_.layer().counts().conflicts, 0U);
+  }
+  void write(Handle handle, uint64_t offset, std::string_view bytes) {
+    ASSERT_TRUE(machine_.layer().write(handle, offset, std::as_bytes(std::span(bytes))));
+  }
+  std::atomic<bool> lost_ = false;
+};
+
+TEST_F(LayerLostCopyTest, what_is_written_through_an_open_file_counts) {
+  const auto reading = machine_.open("a", O_RDONLY);
+  const auto writing = machine_.open("a", O_RDWR);
+  ASSERT_TRUE(reading && writing);
+  lose_a_copy_of_a();
+  settle();
+  write(*writing, 2, "LL");
+  EXPECT_EQ(machine_.read(*reading, 0, 10), "alLLa");
+  machine_.close(*writing);
+  settle();
+  EXPECT_EQ(machine_.read(*reading, 0, 10), "alLLa");
+  machine_.close(*reading);
+  EXPECT_EQ(remote_->content("a"), "alLLa");
+  EXPECT_EQ(remote_->metadata("a").at("file-permissions"), "0100640");
+  EXPECT_EQ(machine_.read("a"), "alLLa");
+}
+
+TEST_F(LayerLostCopyTest, what_is_written_while_it_is_looked_at_counts) {
+  lose_a_copy_of_a();
+  at_first("copy a", [&] { EXPECT_EQ(machine_.write_at("a", 2, "LL"), 0); });
+  settle();
+  EXPECT_TRUE(acted_);
+  EXPECT_EQ(remote_->content("a"), "alLLa");
+  EXPECT_EQ(machine_.read("a"), "alLLa");
+}
+
+TEST_F(LayerLostCopyTest, a_file_that_is_renamed_while_it_is_copied_stays_the_one_that_is_open) {
+  const auto open = machine_.open("a", O_RDWR);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  at_first("copy a", [&] { EXPECT_EQ(machine_.rename("a", "z"), 0); });
+  settle();
+  EXPECT_TRUE(acted_);
+  EXPECT_EQ(machine_.read(*open, 0, 10), "alpha");
+  write(*open, 2, "LL");
+  machine_.close(*open);
+  settle();
+  EXPECT_EQ(remote_->content("z"), "alLLa");
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
+TEST_F(LayerLostCopyTest, a_file_that_was_renamed_after_it_stays_the_one_that_is_open) {
+  const auto open = machine_.open("a", O_RDWR);
+  ASSERT_TRUE(open);
+  lose_a_copy_of_a();
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  settle();
+  write(*open, 2, "LL");
+  machine_.close(*open);
+  settle();
+  EXPECT_EQ(remote_->content("z"), "alLLa");
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
+TEST_F(LayerLostCopyTest, what_is_written_while_a_renaming_is_looked_at_counts) {
+  lose_a_copy_of_a();
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  at_first("copy a", [&] { EXPECT_EQ(machine_.write_at("z", 2, "LL"), 0); });
+  settle();
+  EXPECT_TRUE(acted_);
+  EXPECT_EQ(remote_->content("z"), "alLLa");
+  EXPECT_EQ(machine_.read("z"), "alLLa");
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+}
+
+// The other files' turn comes after all that is open has been noted.
+TEST_F(LayerOvertakenTest, what_is_appended_before_its_export_begins_stays) {
+  machine_.stop();
+  machine_.options.export_workers = 1;
+  machine_.start();
+  ASSERT_EQ(machine_.write("b", "first"), 0);
+  const auto open = machine_.open("c", O_RDWR | O_CREAT);
+  ASSERT_TRUE(open);
+  const auto append = [&](std::string_view bytes, uint64_t offset) {
+    EXPECT_TRUE(machine_.layer().write(*open, offset, std::as_bytes(std::span(bytes))));
+  };
+  append("noted ", 0);
+  at_first("upload b", [&] { append("and not", 6); });
+  settle();
+  machine_.close(*open);
+  settle();
+  EXPECT_EQ(remote_->content("c"), "noted and not");
+  EXPECT_EQ(machine_.read("c"), "noted and not");
+  machine_.crash();
+  machine_.start();
+  EXPECT_EQ(machine_.read("c"), "noted and not");
+}
+
+// A copy and a removal have no condition on what they replace, so one that was given up may still undo what comes next.
+class LayerLateWriteTest : public LayerOvertakenTest {
+ protected:
+  using Clock = std::chrono::steady_clock;
+  LayerLateWriteTest() { restart(std::chrono::milliseconds(150)); }
+  void restart(std::chrono::milliseconds late_write) {
+    machine_.stop();
+    machine_.options.late_write = late_write;
+    machine_.start();
+  }
+  // The first call has no answer; `next` is not to come before it can have taken effect.
+  void watch(const std::string& call, const std::string& next) {
+    remote_->set_fault([=, this](std::string_view now) -> std::optional<Error> {
+      if (now == next && sent_ && !next_) next_ = Clock::now();
+      if (now != call || sent_) return std::nullopt;
+      sent_ = Clock::now();
+      return Error{ErrorCode::kIo, "the connection was reset", {}, {}};
+    });
+  }
+  void expect_waited() {
+    ASSERT_TRUE(sent_ && next_);
+    EXPECT_GE(*next_ - *sent_, machine_.options.late_write);
+  }
+  std::optional<Clock::time_point> sent_;
+  std::optional<Clock::time_point> next_;
+};
+
+TEST_F(LayerLateWriteTest, an_upload_waits_for_a_copy_to_its_place) {
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  watch("copy a", "upload z");
+  EXPECT_FALSE(machine_.layer().export_now("z", {}, nullptr));
+  ASSERT_EQ(machine_.write("z", "mine"), 0);
+  machine_.settle();
+  expect_waited();
+  EXPECT_EQ(remote_->content("z"), "mine");
+}
+
+TEST_F(LayerLateWriteTest, an_upload_waits_for_a_removal_of_its_place) {
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  watch("remove a", "upload a");
+  EXPECT_FALSE(machine_.layer().export_now("", {}, nullptr));
+  ASSERT_EQ(machine_.write("a", "mine"), 0);
+  machine_.settle();
+  expect_waited();
+  EXPECT_EQ(remote_->content("a"), "mine");
+}
+
+TEST_F(LayerLateWriteTest, a_removal_waits_for_a_copy_to_its_place) {
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  watch("copy a", "stat z");
+  EXPECT_FALSE(machine_.layer().export_now("z", {}, nullptr));
+  ASSERT_EQ(machine_.unlink("z"), 0);
+  machine_.settle();
+  expect_waited();
+}
+
+TEST_F(LayerLateWriteTest, the_same_copy_is_tried_again_at_once) {
+  restart(std::chrono::hours(1));
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  watch("copy a", "copy a");
+  EXPECT_FALSE(machine_.layer().export_now("z", {}, nullptr));
+  machine_.settle();
+  EXPECT_EQ(remote_->content("z"), "alpha");
+}
+
+TEST_F(LayerLateWriteTest, an_upload_waits_for_what_was_sent_twice) {
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  remote_->set_sends_again(true);
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call == "copy a") sent_ = Clock::now();
+    if (call == "upload z" && !next_) next_ = Clock::now();
+    return std::nullopt;
+  });
+  machine_.settle();
+  ASSERT_EQ(machine_.write("z", "mine"), 0);
+  machine_.settle();
+  expect_waited();
+}
+
+TEST_F(LayerLateWriteTest, an_upload_waits_for_what_the_process_before_may_have_sent) {
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  machine_.crash();
+  sent_ = Clock::now();
+  machine_.start();
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call.starts_with("upload ") && !next_) next_ = Clock::now();
+    return std::nullopt;
+  });
+  ASSERT_EQ(machine_.write("z", "mine"), 0);
+  ASSERT_EQ(machine_.write("d/b", "mine"), 0);
+  machine_.settle();
+  expect_waited();
+  EXPECT_EQ(remote_->content("z"), "mine");
+  EXPECT_EQ(remote_->content("d/b"), "mine");
+}
+
+// Extended attributes that are only in an object that another file is going to replace.
+TEST_F(LayerOvertakenTest, files_that_change_places_keep_their_attributes) {
+  const auto set = [&](std::string_view path, std::string_view value) {
+    const auto found = machine_.look(path);
+    ASSERT_TRUE(found);
+    ASSERT_EQ(error_of(machine_.layer().set_xattr(found->inode, "user.of", value, 0)), 0);
+  };
+  const auto get = [&](std::string_view path) {
+    const auto found = machine_.look(path);
+    return found ? machine_.layer().xattr(found->inode, "user.of").value_or("none") : "no file";
+  };
+  ASSERT_EQ(machine_.make_directory("e"), 0);
+  set("a", "a");
+  set("d/b", "b");
+  set("d", "d");
+  set("e", "e");
+  machine_.settle();
+  machine_.stop();
+  machine_.start();
+  ASSERT_EQ(machine_.rename("a", "d/b", RENAME_EXCHANGE), 0);
+  ASSERT_EQ(machine_.rename("d", "e", RENAME_EXCHANGE), 0);
+  machine_.settle();
+  machine_.age();
+  EXPECT_EQ(get("a"), "b");
+  EXPECT_EQ(get("e/b"), "a");
+  EXPECT_EQ(get("d"), "e");
+  EXPECT_EQ(get("e"), "d");
 }
 
 }  // namespace

@@ -25,22 +25,21 @@ std::string before(std::string_view key) {
   return std::string(key.substr(0, end));
 }
 
-bool is_below(std::string_view key, std::string_view prefix) {
-  return prefix.empty() ||
-         (key.starts_with(prefix) && (key.size() == prefix.size() || key[prefix.size()] == '/'));
-}
-
 }  // namespace
 
 // An object that is not there yet must not come when its removal is forgotten.
 void Exporter::leave_late_writes(std::vector<Removal>& removals) {
   const std::lock_guard lock(mutex_);
+  const auto now = Clock::now();
   std::erase_if(removals, [&](const Removal& removal) {
-    const auto at = unanswered_.find(removal.key);
-    if (at == unanswered_.end()) return false;
-    if (Clock::now() - at->second < options_.late_write) return true;
-    unanswered_.erase(at);
-    return false;
+    const auto upload = late_uploads_.find(removal.key);
+    if (upload != late_uploads_.end()) {
+      if (now < upload->second) return true;
+      late_uploads_.erase(upload);
+    }
+    const auto write = late_writes_.find(removal.key);
+    return write != late_writes_.end() && !write->second.copy_tag.empty() &&
+           now < write->second.until;
   });
 }
 
@@ -186,7 +185,12 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
     std::vector<std::string> keys;
     keys.reserve(same.size());
     for (const Removal& removal : same) keys.push_back(removal.key);
-    ATOLL_TRY(fs_result(remote_.remove(keys)));
+    bool sent_again = false;
+    const auto removed = remote_.remove(keys, &sent_again);
+    if (!removed || sent_again) {
+      for (const std::string& key : keys) note_late_write(key, {}, 0);
+    }
+    ATOLL_TRY(fs_result(removed));
   }
   ATOLL_TRY(finish_removals(removals, same));
   return true;

@@ -56,6 +56,11 @@ std::string join(std::string_view directory, std::string_view name) {
   return directory.empty() ? std::string(name) : fmt::format("{}/{}", directory, name);
 }
 
+bool is_below(std::string_view path, std::string_view top) {
+  return top.empty() ||
+         (path.starts_with(top) && (path.size() == top.size() || path[top.size()] == '/'));
+}
+
 std::string key_of(Kind kind, std::string_view path) {
   return kind == Kind::kDirectory ? fmt::format("{}/", path) : std::string(path);
 }
@@ -226,6 +231,13 @@ FsResult<std::shared_ptr<Content>> Tree::content(const NodePtr& node, const Row&
   return content;
 }
 
+tl::unexpected<FsError> Tree::replaced(const Node& node) {
+  return fail_fs(ESTALE,
+                 NodeTable::path_of(node) +
+                     ": the bucket's version has taken its place; what is written through a handle "
+                     "from before goes nowhere");
+}
+
 FsResult<void> Tree::save(const NodePtr& node,
                           const std::shared_ptr<Content>& content,
                           bool durable) {
@@ -243,9 +255,15 @@ FsResult<void> Tree::save(const NodePtr& node,
     lock.unlock();
   }
   if (node->unlinked) return {};
+  if (content_in_use(node->number) != content) return replaced(*node);
   auto row = ATOLL_TRY(journal_->row(node->number));
   if (!row) return {};
   auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), durable));
+  if (!content->unsaved()) {
+    // An export has ended meanwhile, and noted it; what it sent is not to be sent again.
+    ATOLL_TRY(journal_->next_number());
+    return transaction.commit();
+  }
   row->size_bytes = state.size_bytes;
   row->modified_ns = state.modified_ns;
   row->changed_ns = std::max(row->changed_ns, state.modified_ns);

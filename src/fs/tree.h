@@ -87,11 +87,16 @@ class Tree {
   // The one Content of this inode.
   FsResult<std::shared_ptr<Content>> content(const NodePtr& node, const Row& row);
   std::shared_ptr<Content> content_in_use(InodeNumber inode) const;
-  // Writes the row's state of the content into the journal. `durable`: first to the disk.
+  // For a content that is the node's no more.
+  static tl::unexpected<FsError> replaced(const Node& node);
+  // Writes the row's state of the content into the journal. `durable`: first to the disk. ESTALE where the content is the
+  // node's no more.
   FsResult<void> save(const NodePtr& node, const std::shared_ptr<Content>& content, bool durable);
 
   // The content is no row's any more; only handles have it.
   void orphan(InodeNumber inode);
+  // Nobody needs to wait for it any more.
+  void forget_orphan(const std::shared_ptr<Content>& content);
   // Of these, what still reads from the object `key`.
   std::vector<std::shared_ptr<Content>> orphans_based_on(std::string_view key) const;
 
@@ -145,5 +150,7 @@ int64_t to_nanoseconds(timespec time);
 // The key of what is at `path`.
 std::string key_of(Kind kind, std::string_view path);
 std::string join(std::string_view directory, std::string_view name);
+// Whether the path or key is `top` or lies below it; "" is above all.
+bool is_below(std::string_view path, std::string_view top);
 
 }  // namespace atl::fs

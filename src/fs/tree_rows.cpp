@@ -196,6 +196,10 @@ void Tree::orphan(InodeNumber inode) {
   contents_.erase(found);
 }
 
+void Tree::forget_orphan(const std::shared_ptr<Content>& content) {
+  std::erase_if(orphans_, [&](const auto& orphan) { return orphan.lock() == content; });
+}
+
 std::vector<std::shared_ptr<Content>> Tree::orphans_based_on(std::string_view key) const {
   std::vector<std::shared_ptr<Content>> found;
   for (const auto& weak : orphans_) {
