@@ -108,6 +108,7 @@ FsResult<void> Changes::remove_directory(Tree::Lock& lock,
   const auto found = ATOLL_TRY(tree_.child(lock, parent, name));
   if (found.row.kind != Kind::kDirectory) return fail_fs(ENOTDIR);
   const auto node = ATOLL_TRY(tree_.adopt(parent, found));
+  const NodePin pin(tree_.nodes(), node);
   ATOLL_TRY(check_empty(lock, node));
   if (node->parent != parent || node->name != name) return fail_fs(ENOENT);
   const std::string path = NodeTable::path_of(*node);

@@ -308,6 +308,7 @@ FsResult<void> Exporter::move_aside(Job& job) {
     ATOLL_TRY(edit.commit());
   }
   const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
+  const NodePin pin(tree_.nodes(), parent);
   FsResult<void> renamed;
   for (int number = 0;; ++number) {
     const std::string name = conflict_name(row->name, host_, number);

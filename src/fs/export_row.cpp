@@ -255,12 +255,7 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   if (!row || row->base.key != key) return {};
   const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
   const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
-  ++node->opens;  // so that it stays meanwhile
-  const auto release = [&] {
-    --node->opens;
-    if (node->opens == 0) node->content = nullptr;
-    tree_.nodes().drop_if_unused(node);
-  };
+  const NodePin pin(tree_.nodes(), node);
   FsResult<void> result;
   if (row->kind == Kind::kFile) {
     auto content = tree_.content(node, *row);
@@ -302,7 +297,6 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
       result = edit.commit();
     }
   }
-  release();
   return result;
 }
 

@@ -131,12 +131,12 @@ FsResult<Attributes> Layer::attributes(InodeNumber inode) {
 
 FsResult<Attributes> Layer::set_attributes(InodeNumber inode, const AttributeChanges& changes) {
   ATOLL_TRY(writable());
-  NodePtr node;
+  NodePin pin;
   {
     const auto lock = tree_->lock();
-    node = ATOLL_TRY(tree_->node(inode));
-    ++node->opens;  // it stays while the lock is let go of
+    pin = NodePin(tree_->nodes(), ATOLL_TRY(tree_->node(inode)));
   }
+  const NodePtr node = pin.node();
   FsResult<void> done;
   if (changes.size_bytes) done = set_size(node, *changes.size_bytes);
   auto lock = tree_->lock();
@@ -154,8 +154,7 @@ FsResult<Attributes> Layer::set_attributes(InodeNumber inode, const AttributeCha
   } else {
     result = tl::unexpected(done.error());
   }
-  if (--node->opens == 0) node->content = nullptr;
-  tree_->nodes().drop_if_unused(node);
+  pin.release();
   return result;
 }
 

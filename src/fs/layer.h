@@ -120,7 +120,10 @@ class Layer final : public FileLayer {
   FsResult<void> write_accesses();
 
   // ---- layer_commands.cpp
-  FsResult<Entry> entry_at(std::string_view path, std::string& where, NodePtr& node);
+  FsResult<Entry> entry_at(Tree::Lock& lock,
+                           std::string_view path,
+                           std::string& where,
+                           NodePin& pin);
   FsResult<bool> walk(const NodePtr& directory,
                       const std::string& path,
                       bool recursive,

@@ -14,18 +14,20 @@ namespace atl::fs {
 using Visit = std::function<FsResult<bool>(const std::string&, const Entry&)>;
 
 // The entry of a path from outside, relative to the top.
-FsResult<Entry> Layer::entry_at(std::string_view path, std::string& where, NodePtr& node) {
+FsResult<Entry> Layer::entry_at(Tree::Lock& lock,
+                                std::string_view path,
+                                std::string& where,
+                                NodePin& pin) {
   while (path.starts_with('/')) path.remove_prefix(1);
   while (path.ends_with('/')) path.remove_suffix(1);
   where = path;
-  auto lock = tree_->lock();
-  node = tree_->nodes().root();
-  Entry entry = ATOLL_TRY(tree_->entry(lock, node));
+  pin = NodePin(tree_->nodes(), tree_->nodes().root());
+  Entry entry = ATOLL_TRY(tree_->entry(lock, pin.node()));
   while (!path.empty()) {
     if (entry.row.kind != Kind::kDirectory) return fail_fs(ENOTDIR);
     const size_t slash = path.find('/');
-    entry = ATOLL_TRY(tree_->child(lock, node, path.substr(0, slash)));
-    node = ATOLL_TRY(tree_->adopt(node, entry));
+    entry = ATOLL_TRY(tree_->child(lock, pin.node(), path.substr(0, slash)));
+    pin = NodePin(tree_->nodes(), ATOLL_TRY(tree_->adopt(pin.node(), entry)));
     path = slash == std::string_view::npos ? std::string_view{} : path.substr(slash + 1);
   }
   return entry;
@@ -44,17 +46,15 @@ FsResult<bool> Layer::walk(const NodePtr& directory,
       const std::string here = join(path, entry.row.name);
       if (!ATOLL_TRY(visit(here, entry))) return false;
       if (!recursive || entry.row.kind != Kind::kDirectory) continue;
-      NodePtr node;
+      NodePin pin;
       {
         const auto lock = tree_->lock();
-        node = ATOLL_TRY(tree_->adopt(directory, entry));
-        ++node->opens;
+        pin = NodePin(tree_->nodes(), ATOLL_TRY(tree_->adopt(directory, entry)));
       }
-      const auto more = walk(node, here, true, visit);
+      const auto more = walk(pin.node(), here, true, visit);
       {
         const auto lock = tree_->lock();
-        --node->opens;
-        tree_->nodes().drop_if_unused(node);
+        pin.release();
       }
       if (!ATOLL_TRY(FsResult<bool>(more))) return false;
     }
@@ -63,14 +63,18 @@ FsResult<bool> Layer::walk(const NodePtr& directory,
 
 FsResult<void> Layer::walk_from(std::string_view path, bool recursive, const Visit& visit) {
   std::string where;
-  NodePtr node;
-  const Entry entry = ATOLL_TRY(entry_at(path, where, node));
-  if (entry.row.kind != Kind::kDirectory) {
-    ATOLL_TRY(visit(where, entry));
-    return {};
-  }
-  if (!where.empty() && !ATOLL_TRY(visit(where, entry))) return {};
-  ATOLL_TRY(walk(node, where, recursive, visit));
+  auto lock = tree_->lock();
+  NodePin pin;
+  const Entry entry = ATOLL_TRY(entry_at(lock, path, where, pin));
+  lock.unlock();
+  const auto walked = [&]() -> FsResult<bool> {
+    if (entry.row.kind != Kind::kDirectory) return visit(where, entry);
+    if (!where.empty() && !ATOLL_TRY(visit(where, entry))) return false;
+    return walk(pin.node(), where, recursive, visit);
+  }();
+  lock.lock();
+  pin.release();
+  if (!walked) return tl::unexpected(walked.error());
   return {};
 }
 

@@ -69,4 +69,33 @@ class NodeTable {
   std::unordered_map<Place, NodePtr, PlaceHash> by_place_;
 };
 
+// Keeps a node that perhaps nobody has looked up while the tree's lock is let go of. Made and released with the lock held.
+class NodePin {
+ public:
+  NodePin() = default;
+  NodePin(NodeTable& table, NodePtr node) : table_(&table), node_(std::move(node)) {
+    ++node_->opens;
+  }
+  NodePin(NodePin&& other) noexcept
+      : table_(other.table_), node_(std::exchange(other.node_, nullptr)) {}
+  NodePin& operator=(NodePin&& other) noexcept {
+    release();
+    table_ = other.table_;
+    node_ = std::exchange(other.node_, nullptr);
+    return *this;
+  }
+  ~NodePin() { release(); }
+  void release() {
+    const NodePtr node = std::exchange(node_, nullptr);
+    if (!node) return;
+    if (--node->opens == 0) node->content = nullptr;
+    table_->drop_if_unused(node);
+  }
+  const NodePtr& node() const { return node_; }
+
+ private:
+  NodeTable* table_ = nullptr;
+  NodePtr node_;
+};
+
 }  // namespace atl::fs

@@ -14,6 +14,7 @@ namespace atl::fs {
 struct Changes::Moving {
   NodePtr parent;
   NodePtr node;
+  NodePin pin;  // of it
   Entry entry;
   std::string path;
 };
@@ -44,7 +45,7 @@ bool is_within(NodePtr node, const NodePtr& directory) {
 // Gives everything below the directory a row, in as many transactions as there are directories: rows that
 // say what the bucket says change nothing.
 FsResult<void> Changes::take_in(Tree::Lock& lock, const NodePtr& directory) {
-  std::vector<NodePtr> subdirectories;
+  std::vector<NodePin> subdirectories;
   for (;;) {
     subdirectories.clear();
     const uint64_t folds = tree_.folds();
@@ -82,12 +83,13 @@ FsResult<void> Changes::take_in(Tree::Lock& lock, const NodePtr& directory) {
     after = rows.back().name;
     for (const Row& row : rows) {
       if (row.kind != Kind::kDirectory) continue;
-      subdirectories.push_back(ATOLL_TRY(tree_.adopt(directory, Entry{row, true})));
+      subdirectories.emplace_back(tree_.nodes(),
+                                  ATOLL_TRY(tree_.adopt(directory, Entry{row, true})));
     }
   }
-  for (const NodePtr& subdirectory : subdirectories) {
-    auto taken = take_in(lock, subdirectory);
-    tree_.nodes().drop_if_unused(subdirectory);
+  for (NodePin& subdirectory : subdirectories) {
+    auto taken = take_in(lock, subdirectory.node());
+    subdirectory.release();
     if (!taken && taken.error().error_number != ENOENT) return taken;
   }
   return {};
@@ -151,9 +153,10 @@ FsResult<void> Changes::rename(Tree::Lock& lock,
   }
   const auto resolve = [&](const NodePtr& parent, std::string_view at) -> FsResult<Moving> {
     auto entry = ATOLL_TRY(tree_.child(lock, parent, at));
-    Moving moving{parent, nullptr, std::move(entry), {}};
+    Moving moving{parent, nullptr, {}, std::move(entry), {}};
     moving.path = join(NodeTable::path_of(*parent), at);
     moving.node = ATOLL_TRY(tree_.adopt(parent, moving.entry));
+    moving.pin = NodePin(tree_.nodes(), moving.node);
     return moving;
   };
   for (;;) {
