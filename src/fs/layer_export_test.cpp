@@ -235,6 +235,33 @@ TEST_F(LayerExportTest, an_object_that_the_journal_could_not_note_goes_with_its_
   EXPECT_EQ(remote_->content("new"), std::nullopt);
 }
 
+TEST_F(LayerExportTest, files_that_have_changed_places_are_exported_whichever_call_of_the_journal_failed) {
+  FailingFiles& disk = FailingFiles::get();
+  disk.never();
+  machine_.start();
+  std::string a = "alpha";
+  std::string b = "beta";
+  int calls = 0;
+  for (bool reached = true; reached; ++calls) {
+    ASSERT_EQ(machine_.rename("a", "d/b", RENAME_EXCHANGE), 0);
+    std::swap(a, b);
+    const auto open = machine_.open("a", O_RDWR);
+    ASSERT_TRUE(open);
+    disk.fail_at(calls, false, SQLITE_IOERR_WRITE);
+    const auto exported = machine_.layer().export_now("", {}, nullptr);
+    reached = disk.failed();
+    disk.never();
+    EXPECT_TRUE(exported || reached);
+    machine_.settle();
+    machine_.close(*open);
+    ASSERT_EQ(remote_->content("a"), a) << calls;
+    ASSERT_EQ(remote_->content("d/b"), b) << calls;
+    ASSERT_EQ(machine_.read("a"), a) << calls;
+    ASSERT_EQ(machine_.read("d/b"), b) << calls;
+  }
+  EXPECT_GT(calls, 20);
+}
+
 TEST_F(LayerExportTest, an_export_waits_for_one_that_is_at_the_same_file_however_long_it_takes) {
   machine_.options.exports = ExportPolicy::kOnClose;
   std::promise<void> begun;
