@@ -115,11 +115,9 @@ void SiblingReads::list(Watched& watched) {
   const auto lock = tree_.lock();
   if (directory->unlinked) return;
   for (std::string& name : names) {
-    Entry entry;
-    entry.row.name = std::move(name);
-    const auto number = tree_.number_of(directory, entry);
-    if (!number) return;
-    files.push_back({std::move(entry.row.name), *number});
+    const auto node = tree_.nodes().child(watched.directory, name);
+    const InodeNumber number = node ? node->number : Tree::usual_number(join(path, name));
+    files.push_back({std::move(name), number});
   }
   watched.order.emplace(std::move(files));
 }

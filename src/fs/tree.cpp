@@ -21,10 +21,6 @@ uint64_t hash_of(std::string_view text) {
   return hash;
 }
 
-InodeNumber path_number(std::string_view path) {
-  return kFirstPathNumber | (hash_of(path) & (kFirstPathNumber - 1));
-}
-
 }  // namespace
 
 int64_t now_ns() {
@@ -152,8 +148,12 @@ FsResult<InodeNumber> Tree::number_of(const NodePtr& parent, const Entry& entry)
   return pick_number(join(NodeTable::path_of(*parent), entry.row.name));
 }
 
+InodeNumber Tree::usual_number(std::string_view path) {
+  return kFirstPathNumber | (hash_of(path) & (kFirstPathNumber - 1));
+}
+
 FsResult<InodeNumber> Tree::pick_number(std::string_view path) {
-  InodeNumber number = path_number(path);
+  InodeNumber number = usual_number(path);
   while (nodes_.in_use(number) || ATOLL_TRY(journal_->row(number))) {
     number = kFirstPathNumber | ((number + 1) & (kFirstPathNumber - 1));
   }

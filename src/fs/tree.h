@@ -72,6 +72,8 @@ class Tree {
   FsResult<NodePtr> adopt(const NodePtr& parent, const Entry& entry);
   // The number that adopt() would give.
   FsResult<InodeNumber> number_of(const NodePtr& parent, const Entry& entry);
+  // The same for most of what the bucket has, without asking the journal; for a guess at the order of many.
+  static InodeNumber usual_number(std::string_view path);
   // A number for a new row at `path`.
   FsResult<InodeNumber> pick_number(std::string_view path);
   // With what an open handle has written and the journal does not have yet.
