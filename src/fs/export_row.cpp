@@ -279,6 +279,8 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
       result = tree_.save(node, *content, true);
     }
     lock.lock();
+    // The row has got other bytes meanwhile; the caller looks again.
+    if (!result && content && tree_.content_in_use(inode) != *content) result = {};
   } else {
     if (row->kind == Kind::kSymlink && row->target.empty()) {
       lock.unlock();

@@ -226,7 +226,8 @@ TEST_F(LayerOvertakenTest, files_that_come_and_go_while_removals_are_looked_at_k
       ASSERT_EQ(machine_.write(name, "new"), 0);
       ASSERT_TRUE(machine_.layer().export_now(name, {}, nullptr));
     }
-    EXPECT_TRUE(removing.get());
+    const auto removed = removing.get();
+    EXPECT_TRUE(removed) << removed.error().to_string();
     machine_.settle();
     for (const auto& name : names) ASSERT_EQ(remote_->content(name), "new") << round << name;
   }
