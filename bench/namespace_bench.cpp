@@ -70,13 +70,11 @@ class MadeUpBucket : public Remote {
   Result<ObjectInfo> upload(std::string_view, const UploadSource&, const UploadOptions&) override {
     return none();
   }
-  Result<ObjectInfo> copy(std::string_view,
-                          std::string_view,
-                          const Metadata&,
-                          std::string_view) override {
+  Result<ObjectInfo> copy(
+      std::string_view, std::string_view, const Metadata&, std::string_view, bool*) override {
     return none();
   }
-  Result<void> remove(std::span<const std::string>) override { return none(); }
+  Result<void> remove(std::span<const std::string>, bool*) override { return none(); }
 
  private:
   static tl::unexpected<Error> none() { return fail(ErrorCode::kUnsupported, "only listed"); }

@@ -221,13 +221,15 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
     return {};
   }
   auto edit = ATOLL_TRY(Edit::begin(tree_));
-  const bool is_new = !ATOLL_TRY(tree_.journal().row(node->number));
-  Row row = ATOLL_TRY(edit.row_of(node));
-  if (!file) file = ATOLL_TRY(tree_.files().create(node->number));
   // The handle's version counts, not the one that the bucket may have by now: the export will see.
   const auto state = content->state();
+  if (!ATOLL_TRY(tree_.journal().row(node->number))) {
+    node->seen.base = state.base;
+    node->seen.known_etag = state.base.etag;
+  }
+  Row row = ATOLL_TRY(edit.row_of(node));
+  if (!file) file = ATOLL_TRY(tree_.files().create(node->number));
   row.base = state.base;
-  if (is_new) row.known_etag = state.base.etag;
   row.size_bytes = state.size_bytes;
   row.present = state.present;
   row.has_content = true;

@@ -67,7 +67,7 @@ void Exporter::move_base(const Job& job, Row& row, const std::string& etag) {
 // The bytes of `row` are those of this version of its base from now on. With the tree's lock.
 void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
   const uint64_t size_bytes = row.kind == Kind::kDirectory ? 0 : object.info.size_bytes;
-  if (size_bytes == row.base.size_bytes &&
+  if (job.was_tried && size_bytes == row.base.size_bytes &&
       is_written_by(object.metadata, job.journal, row.base.key, row.inode)) {
     return move_base(job, row, object.info.etag);
   }
@@ -102,8 +102,10 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   }
   // An earlier change of ours whose answer never came is no conflict: this one replaces it.
   // Nor is a removal of ours that had its effect before it was taken back.
-  const bool ours =
-      object ? is_written_by(object->metadata, job.journal, job.key) : job.row.maybe_gone;
+  // Without an answer that is missing it is somebody else's who has brought back an older version, our tag and all.
+  const bool ours = object ? (job.was_tried || job.row.maybe_gone) &&
+                                 is_written_by(object->metadata, job.journal, job.key)
+                           : job.row.maybe_gone;
   if (!ours) {
     const std::lock_guard lock(mutex_);
     ++counts_.conflicts;
@@ -194,7 +196,8 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   }
   if (job.sends_content()) {
     job.guard.reset();
-    if (!job.content || !ATOLL_TRY(follow_own_write(job.content, job.row.inode))) {
+    if (!job.was_tried || !job.content ||
+        !ATOLL_TRY(follow_own_write(job.content, job.row.inode))) {
       ATOLL_TRY(detach(job.row.inode, job.row.base.key));
     }
     return true;
@@ -209,7 +212,8 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     if (!ATOLL_TRY(row_as_judged(job))) return true;
   }
   // Nor is it one when we have changed it ourselves, before the renaming, and the answer never came.
-  const bool ours = source && is_written_by(source->metadata, job.journal, job.row.base.key);
+  const bool ours =
+      source && job.was_tried && is_written_by(source->metadata, job.journal, job.row.base.key);
   if (!ours) {
     {
       const std::lock_guard lock(mutex_);

@@ -72,6 +72,16 @@ void Content::saved(uint64_t version) {
   saved_version_ = std::max(saved_version_, version);
 }
 
+bool Content::unsynced() const {
+  const std::lock_guard lock(mutex_);
+  return state_.version != synced_version_;
+}
+
+void Content::synced(uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  synced_version_ = std::max(synced_version_, version);
+}
+
 void Content::set_modified(int64_t modified_ns) {
   const std::lock_guard lock(mutex_);
   state_.modified_ns = modified_ns;

@@ -86,6 +86,9 @@ class Content {
   // Whether the journal has this state; saved(v): it has the version v.
   bool unsaved() const;
   void saved(uint64_t version);
+  // The same of the bytes and the disk.
+  bool unsynced() const;
+  void synced(uint64_t version);
 
   // While an export lasts, writers wait; their coming stops it, unless `insist`. Null where another export
   // is at it. To be called with the tree's lock held.
@@ -108,6 +111,7 @@ class Content {
   State state_;
   LocalFile file_;
   uint64_t saved_version_ = 0;
+  uint64_t synced_version_ = 0;
   bool tail_is_garbage_ = false;  // the file could not be cut to its size
   bool writable_ = false;
   bool exporting_ = false;

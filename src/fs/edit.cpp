@@ -20,6 +20,8 @@ FsResult<Row> Edit::insert(Row seen, InodeNumber inode, InodeNumber parent) {
   seen.parent = parent;
   seen.change = ATOLL_TRY(tree_->journal().next_number());
   ATOLL_TRY(tree_->journal().insert(seen));
+  // Who has opened it before the bucket got this version must not write into it, nor be exported in its place.
+  if (seen.kind == Kind::kFile) tree_->part_from_other_version(inode, seen.base);
   return seen;
 }
 

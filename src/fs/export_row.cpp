@@ -83,8 +83,9 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
       if (job.row.content_dirty) {
         if (!job.guard) job.guard = job.content->begin_export(job.insist);
         if (!job.guard) return false;
-        // What goes out is what the journal says, or a crash, or the next one who opens it, would cut off the rest.
-        if (job.content->unsaved()) {
+        // What goes out is what the journal and the disk have, or a crash, or the next one who opens it, would take away
+        // what the bucket is believed to have.
+        if (job.content->unsaved() || job.content->unsynced()) {
           job.claim.reset();
           lock.unlock();
           ATOLL_TRY(tree_.save(holder, job.content, true));
@@ -93,7 +94,7 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
       }
     }
     const std::lock_guard tried_lock(mutex_);
-    tried_.insert(job.row.inode);
+    job.was_tried = !tried_.insert(job.row.inode).second;
     return true;
   }
 }
@@ -104,14 +105,18 @@ bool Exporter::may_be_undone(const Job& job) {
   const auto late = late_writes_.find(job.key);
   if (late == late_writes_.end()) return false;
   if (Clock::now() < late->second.until) {
-    return job.sends_content() || late->second.copy_tag != job.tag;
+    return late->second.kind != LateWrite::Kind::kCopy || job.sends_content() ||
+           late->second.tag != job.tag;
   }
   late_writes_.erase(late);
   return false;
 }
 
 // The more there is to be copied, the longer it may take.
-void Exporter::note_late_write(const std::string& key, std::string copy_tag, uint64_t size_bytes) {
+void Exporter::note_late_write(const std::string& key,
+                               LateWrite::Kind kind,
+                               std::string tag,
+                               uint64_t size_bytes) {
   constexpr uint64_t kBytesInThatTime = uint64_t{256} << 20;
   const auto now = Clock::now();
   const auto until =
@@ -121,27 +126,21 @@ void Exporter::note_late_write(const std::string& key, std::string copy_tag, uin
   if (late_writes_.size() >= kTidyFrom) {
     std::erase_if(late_writes_, [&](const auto& write) { return write.second.until <= now; });
   }
-  late_writes_[key] = {until, std::move(copy_tag)};
+  late_writes_[key] = {until, kind, std::move(tag)};
 }
 
 // What the process before may have sent.
 FsResult<void> Exporter::note_late_writes() {
-  const auto removals = ATOLL_TRY(removals_below(""));
-  for (const Removal& removal : removals) note_late_write(removal.key, {}, 0);
-  const auto lock = tree_.lock();
-  {
-    const std::lock_guard late_lock(mutex_);
-    for (const Removal& removal : removals) {
-      if (removal.etag.empty()) late_uploads_[removal.key] = Clock::now() + options_.late_write;
-    }
+  for (const Removal& removal : ATOLL_TRY(removals_below(""))) {
+    note_late_write(removal.key, LateWrite::Kind::kAny, {}, 0);
   }
-  const std::string journal = ATOLL_TRY(tree_.journal().name());
+  const auto lock = tree_.lock();
   for (const InodeNumber inode : ATOLL_TRY(tree_.journal().dirty_rows())) {
     const auto row = ATOLL_TRY(tree_.journal().row(inode));
-    const std::string key = key_of(row->kind, ATOLL_TRY(tree_.path_of(*row)));
-    // The same copy may be sent again, unless it was a removal that was.
-    std::string tag = row->maybe_gone ? "" : write_tag(journal, key, inode, row->change);
-    note_late_write(key, std::move(tag), row->base.size_bytes);
+    note_late_write(key_of(row->kind, ATOLL_TRY(tree_.path_of(*row))),
+                    LateWrite::Kind::kAny,
+                    {},
+                    row->base.size_bytes);
   }
   return {};
 }
@@ -161,7 +160,10 @@ FsResult<void> Exporter::free_key(const Job& job, std::vector<InodeNumber>& abov
   above.push_back(job.row.inode);
   for (const InodeNumber inode : based) {
     if (inode == job.row.inode) continue;
-    const bool cycle = std::find(above.begin(), above.end(), inode) != above.end();
+    // A chain of renamed files may be as long as it likes, the stack may not.
+    constexpr size_t kMostAbove = 64;
+    const bool cycle =
+        above.size() > kMostAbove || std::find(above.begin(), above.end(), inode) != above.end();
     Outcome outcome = Outcome::kBusy;
     if (!cycle) outcome = ATOLL_TRY(export_row(inode, false, above));
     bool written_to = false;
@@ -221,6 +223,7 @@ FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,
 
 // Extended attributes that the row still takes from the object `key` are noted in the journal.
 FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) {
+  if (key.empty()) return {};
   const auto row = [&]() -> FsResult<std::optional<Row>> {
     auto found = ATOLL_TRY(tree_.journal().row(inode));
     if (found && (found->base.key != key || found->xattrs_here)) found.reset();
@@ -247,6 +250,32 @@ FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) 
   return edit.commit();
 }
 
+// Of a file whose node stays.
+FsResult<void> Exporter::detach_content(const NodePtr& node,
+                                        const std::shared_ptr<Content>& content,
+                                        const std::string& key) {
+  ATOLL_TRY(changes_.make_writable(node, content));
+  const auto fetched = fetch_all(content, node->number);
+  const bool lost = !fetched && is_lost(fetched.error());
+  if (!fetched && !lost) return fetched;
+  {
+    const auto lock = tree_.lock();
+    // Who still has an older version open is told that it is gone, and gets no zeros.
+    if (tree_.content_in_use(node->number) != content) return Tree::replaced(*node);
+    if (lost) {
+      log(
+          fmt::format("{}: bytes of it were still in the object {}, which is gone or another one "
+                      "by now; zeros stand for them",
+                      node->name,
+                      key));
+    }
+    // An export that has ended meanwhile has given it a base of its own. One that was cleared before is noted again: that
+    // may have failed then.
+    if (!content->clear_base(key, lost) && !content->state().base.key.empty()) return {};
+  }
+  return tree_.save(node, content, true);
+}
+
 // Fetches what the row still takes from the object `key`, so that it needs that no more.
 FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   ATOLL_TRY(keep_xattrs(inode, key));
@@ -258,29 +287,13 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   const NodePin pin(tree_.nodes(), node);
   FsResult<void> result;
   if (row->kind == Kind::kFile) {
-    auto content = tree_.content(node, *row);
-    if (content) node->content = *content;
+    const auto content = ATOLL_TRY(tree_.content(node, *row));
+    node->content = content;
     lock.unlock();
-    result = content ? FsResult<void>{} : tl::unexpected(content.error());
-    if (result) result = changes_.make_writable(node, *content);
-    if (result) result = fetch_all(*content, inode);
-    const bool lost = !result && is_lost(result.error());
-    if (lost) {
-      log(fmt::format(
-          "{}: bytes of it were still in the object {}, which is gone or another one by "
-          "now; zeros stand for them",
-          row->name,
-          key));
-      result = {};
-    }
-    // An export that has ended meanwhile has given it a base of its own. One that was cleared before is noted again: that
-    // may have failed then.
-    if (result && ((*content)->clear_base(key, lost) || (*content)->state().base.key.empty())) {
-      result = tree_.save(node, *content, true);
-    }
+    result = detach_content(node, content, key);
     lock.lock();
-    // The row has got other bytes meanwhile; the caller looks again.
-    if (!result && content && tree_.content_in_use(inode) != *content) result = {};
+    // Where the file has given way meanwhile, the caller looks again.
+    if (!result && tree_.content_in_use(inode) != content) result = {};
   } else {
     if (row->kind == Kind::kSymlink && row->target.empty()) {
       lock.unlock();
@@ -330,7 +343,9 @@ Result<ObjectInfo> Exporter::copy(const Job& job) {
   bool sent_again = false;
   auto info = remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag, &sent_again);
   const bool unanswered = !info && !is_refused(info.error());
-  if (unanswered || sent_again) note_late_write(job.key, job.tag, job.row.base.size_bytes);
+  if (unanswered || sent_again) {
+    note_late_write(job.key, LateWrite::Kind::kCopy, job.tag, job.row.base.size_bytes);
+  }
   return info;
 }
 
@@ -396,7 +411,6 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   auto lock = tree_.lock();
   {
     const std::lock_guard counts_lock(mutex_);
-    late_uploads_.erase(job.key);
     ++counts_.exported_files;
     if (job.sends_content()) counts_.exported_bytes += info.size_bytes;
   }
@@ -408,16 +422,15 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   const bool unchanged = row->change == job.row.change;
   row->known_etag = info.etag;
   row->maybe_gone = false;
-  row->base.key = job.key;
-  row->base.etag = info.etag;
   std::optional<Content::State> state;
   if (job.guard) {
     state = job.guard->done(job.key, info.etag);
     row->base = state->base;
     row->present = state->present;
-  } else if (job.content) {
-    state = job.content->moved_base(job.row.base, job.key, info.etag, job.row.base.size_bytes);
-    row->base = state->base;
+  } else if (job.row.base.key.empty() || row->base.key == job.row.base.key) {
+    // A copy of a file that has been given its own bytes meanwhile is no base of it.
+    row->base.key = job.key;
+    row->base.etag = info.etag;
   }
   if (unchanged) row->content_dirty = row->attributes_dirty = false;
   if (!row->has_content && row->kind == Kind::kFile) row->present.clear();
@@ -429,7 +442,11 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
     const std::lock_guard tried_lock(mutex_);
     tried_.erase(row->inode);
   }
-  if (job.guard && state) job.content->saved(state->version);
+  if (state) {
+    job.content->saved(state->version);
+  } else if (job.content) {
+    job.content->moved_base(job.row.base, job.key, info.etag, job.row.base.size_bytes);
+  }
   if (const auto node = tree_.nodes().find(row->inode); node && !node->kernel_has.empty()) {
     node->kernel_has = info.etag;
   }

@@ -76,6 +76,12 @@ class Exporter {
   // How far an export has come.
   enum class Outcome { kDone, kBusy };
   struct Job;
+  struct LateWrite {
+    enum class Kind { kCopy, kRemoval, kAny };  // kAny: of an earlier process
+    Clock::time_point until;
+    Kind kind = Kind::kAny;
+    std::string tag;  // of a copy: the same one may be sent again meanwhile
+  };
 
   // ---- exporter.cpp: the queue
   void work();
@@ -90,10 +96,16 @@ class Exporter {
   FsResult<Outcome> export_row(InodeNumber inode, bool insist, std::vector<InodeNumber>& above);
   FsResult<bool> prepare(Job& job, std::vector<InodeNumber>& above);
   bool may_be_undone(const Job& job);
-  void note_late_write(const std::string& key, std::string copy_tag, uint64_t size_bytes);
+  void note_late_write(const std::string& key,
+                       LateWrite::Kind kind,
+                       std::string tag,
+                       uint64_t size_bytes);
   FsResult<void> free_key(const Job& job, std::vector<InodeNumber>& above);
   FsResult<void> keep_xattrs(InodeNumber inode, const std::string& key);
   FsResult<void> detach(InodeNumber inode, const std::string& key);
+  FsResult<void> detach_content(const NodePtr& node,
+                                const std::shared_ptr<Content>& content,
+                                const std::string& key);
   FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
                            std::optional<InodeNumber> inode);
   FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);
@@ -143,10 +155,6 @@ class Exporter {
   // Writes without an answer may still take effect, until then. Those with a condition matter to a removal alone;
   // a copy or a removal, which has none, to whatever is written there next. By key.
   std::map<std::string, Clock::time_point, std::less<>> late_uploads_;
-  struct LateWrite {
-    Clock::time_point until;
-    std::string copy_tag;  // of the copy, which may be sent again meanwhile; "": a removal
-  };
   std::map<std::string, LateWrite, std::less<>> late_writes_;
   std::set<InodeNumber> tried_;  // dirty rows whose export began, perhaps in an earlier process
   bool removals_wanted_ = false;

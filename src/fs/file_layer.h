@@ -50,6 +50,7 @@ FsError to_fs_error(const Error& error);
 
 using InodeNumber = uint64_t;
 inline constexpr InodeNumber kRoot = 1;
+using Handle = uint64_t;  // of an open file
 
 struct Attributes {
   InodeNumber inode = 0;
@@ -69,6 +70,7 @@ struct AttributeChanges {
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;
   std::optional<uint64_t> size_bytes;
+  std::optional<Handle> through;  // of ftruncate(2): ESTALE where that file has given way
   std::optional<timespec> accessed;
   std::optional<timespec> modified;
 };
@@ -150,8 +152,6 @@ struct Progress {
   uint64_t bytes_in_all = 0;
 };
 using OnProgress = std::function<void(const Progress&)>;
-
-using Handle = uint64_t;
 
 class FileLayer {
  public:

@@ -70,12 +70,10 @@ timespec now() {
   return time;
 }
 
-void on_setattr(fuse_req_t request,
-                fuse_ino_t inode,
-                struct stat* wanted,
-                int which,
-                fuse_file_info* /*info*/) {
+void on_setattr(
+    fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int which, fuse_file_info* info) {
   AttributeChanges changes;
+  if (info != nullptr) changes.through = info->fh;
   if ((which & FUSE_SET_ATTR_MODE) != 0) changes.permissions = wanted->st_mode & kPermissions;
   if ((which & FUSE_SET_ATTR_UID) != 0) changes.uid = wanted->st_uid;
   if ((which & FUSE_SET_ATTR_GID) != 0) changes.gid = wanted->st_gid;

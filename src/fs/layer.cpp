@@ -137,8 +137,10 @@ FsResult<Attributes> Layer::set_attributes(InodeNumber inode, const AttributeCha
     pin = NodePin(tree_->nodes(), ATOLL_TRY(tree_->node(inode)));
   }
   const NodePtr node = pin.node();
+  std::shared_ptr<Content> through;
+  if (changes.through) through = content_of(*changes.through);
   FsResult<void> done;
-  if (changes.size_bytes) done = set_size(node, *changes.size_bytes);
+  if (changes.size_bytes) done = set_size(node, *changes.size_bytes, through);
   auto lock = tree_->lock();
   const bool others =
       changes.permissions || changes.uid || changes.gid || changes.accessed || changes.modified;

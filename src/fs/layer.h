@@ -103,7 +103,11 @@ class Layer final : public FileLayer {
   FsResult<Attributes> make(InodeNumber parent, std::string_view name, Row like);
   FsResult<Handle> add_handle(Tree::Lock& lock, const NodePtr& node, const Row& row, int flags);
   FsResult<OpenFilePtr> open_file(Handle handle) const;
-  FsResult<void> set_size(const NodePtr& node, uint64_t size_bytes);
+  std::shared_ptr<Content> content_of(Handle handle) const;
+  void part_from_older(const Node& node, const Entry& entry);
+  FsResult<void> set_size(const NodePtr& node,
+                          uint64_t size_bytes,
+                          const std::shared_ptr<Content>& through);
   FsResult<void> journal_size(const NodePtr& node, const Content::State& state);
   FsResult<void> save(OpenFile& file);
   void save_open(const std::vector<OpenFilePtr>& files);

@@ -174,6 +174,95 @@ TEST_F(LayerConflictTest,
   EXPECT_EQ(machine_.read("a"), "theirs");
 }
 
+// Its attributes are changed by the path, after the bucket has got a version that the open file is not of.
+TEST_F(LayerConflictTest, what_is_written_into_an_older_version_never_replaces_a_newer_one) {
+  start(ConflictPolicy::kKeepBoth);
+  const std::string bytes = "LL";
+  for (const bool settle_first : {false, true}) {
+    for (const bool rename : {false, true}) {
+      SCOPED_TRACE(testing::Message() << settle_first << rename);
+      remote_->put("a", "alpha");
+      remote_->erase("z");
+      machine_.age();
+      const auto open = machine_.open("a", O_RDWR);
+      ASSERT_TRUE(open);
+      remote_->put("a", "theirs");
+      machine_.age();
+      ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+      if (rename) {
+        ASSERT_EQ(machine_.rename("a", "z"), 0);
+      }
+      if (settle_first) machine_.settle();
+      const auto written = machine_.layer().write(*open, 2, std::as_bytes(std::span(bytes)));
+      EXPECT_EQ(error_of(written), ESTALE);
+      machine_.close(*open);
+      machine_.settle();
+      EXPECT_EQ(remote_->content(rename ? "z" : "a"), "theirs");
+      if (rename) {
+        EXPECT_EQ(remote_->content("a"), std::nullopt);
+      }
+      EXPECT_EQ(machine_.layer().counts().conflicts, 0U);
+    }
+  }
+}
+
+TEST_F(LayerConflictTest, what_is_written_into_an_older_version_is_put_beside_the_newer_one) {
+  start(ConflictPolicy::kKeepBoth);
+  const auto open = machine_.open("a", O_RDWR);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.read(*open, 0, 10), "alpha");
+  remote_->put("a", "theirs");
+  machine_.age();
+  ASSERT_TRUE(machine_.look("a"));
+  const std::string bytes = "LL";
+  EXPECT_TRUE(machine_.layer().write(*open, 2, std::as_bytes(std::span(bytes))));
+  machine_.close(*open);
+  settle_with_conflicts(1);
+  EXPECT_EQ(remote_->content("a"), "theirs");
+  EXPECT_EQ(remote_->content(machine_.list("")[1]), "alLLa");
+}
+
+TEST_F(LayerConflictTest,
+       who_opens_a_file_that_was_replaced_gets_the_new_version_whoever_has_the_old_one) {
+  start(ConflictPolicy::kKeepBoth);
+  const auto before = machine_.open("a", O_RDONLY);
+  ASSERT_TRUE(before);
+  ASSERT_EQ(machine_.read(*before, 0, 10), "alpha");
+  remote_->put("a", "theirs");
+  machine_.age();
+  EXPECT_EQ(machine_.read("a"), "theirs");
+  EXPECT_EQ(machine_.read(*before, 0, 10), "alpha");
+  machine_.close(*before);
+}
+
+TEST_F(LayerConflictTest, a_truncation_through_a_handle_whose_file_was_replaced_is_an_error) {
+  start(ConflictPolicy::kKeepBoth);
+  const auto open = machine_.open("a", O_RDWR);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  remote_->put("a", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(machine_.set_attributes("a", {.size_bytes = 0, .through = *open}), ESTALE);
+  machine_.close(*open);
+  settle_with_conflicts(1);
+  EXPECT_EQ(remote_->content("a"), "theirs");
+}
+
+// Who brings back an older version brings back its metadata, our tag among them.
+TEST_F(LayerConflictTest, an_older_version_of_ours_that_somebody_brought_back_is_theirs) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("a", "first"), 0);
+  machine_.settle();
+  const auto metadata = remote_->metadata("a");
+  ASSERT_EQ(machine_.write("a", "other"), 0);
+  machine_.settle();
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  remote_->put("a", "first", metadata);
+  settle_with_conflicts(1);
+  EXPECT_EQ(remote_->content("a"), "first");
+  EXPECT_EQ(machine_.read("a"), "first");
+}
+
 // The table of docs/file-system.md, whole.
 enum class Here { kContent, kAttributes, kRenamed, kRemoved };
 enum class There { kReplaced, kRemoved };

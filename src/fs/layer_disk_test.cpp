@@ -3,6 +3,7 @@
 // byte is another file's or older than it says.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <linux/fs.h>
 
 #include <algorithm>
 #include <functional>
@@ -291,6 +292,67 @@ TEST_F(LayerDiskTest, starting_fails_or_works_whichever_call_fails) {
     EXPECT_EQ(content("new"), std::string("content\0\0\0", 10)) << n;
   }
   EXPECT_GT(failures, 2);
+}
+
+// What is noted in the journal without the disk having it is no reason for a close, an fsync or an export not to wait for the
+// disk.
+class LayerSyncTest : public testing::Test {
+ protected:
+  LayerSyncTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
+    machine_.options.exports = ExportPolicy::kOnDemand;
+    machine_.options.disk_fault = [this](std::string_view call) {
+      if (call == "fdatasync") ++syncs_;
+      return 0;
+    };
+    machine_.start();
+    open_ = *machine_.open("new", O_RDWR | O_CREAT);
+    const std::string bytes = "content";
+    EXPECT_TRUE(machine_.layer().write(open_, 0, std::as_bytes(std::span(bytes))));
+  }
+  std::shared_ptr<storage::FakeRemote> remote_;
+  std::atomic<int> syncs_ = 0;
+  Machine machine_;
+  Handle open_ = 0;
+};
+
+TEST_F(LayerSyncTest, a_close_waits_for_the_disk_after_the_journal_was_told) {
+  ASSERT_EQ(machine_.make_directory("d"), 0);
+  EXPECT_TRUE(machine_.layer().export_now("d", {}, nullptr));  // notes what is open
+  EXPECT_EQ(syncs_, 0);
+  EXPECT_EQ(error_of(machine_.layer().flush(open_)), 0);
+  EXPECT_EQ(syncs_, 1);
+  EXPECT_EQ(error_of(machine_.layer().flush(open_)), 0);
+  EXPECT_EQ(syncs_, 1);
+}
+
+TEST_F(LayerSyncTest, an_fsync_waits_for_the_disk_after_a_truncation) {
+  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 5}), 0);
+  EXPECT_EQ(syncs_, 0);
+  EXPECT_EQ(error_of(machine_.layer().fsync(open_)), 0);
+  EXPECT_EQ(syncs_, 1);
+}
+
+TEST_F(LayerSyncTest, an_export_waits_for_the_disk) {
+  int before_upload = -1;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call == "upload new") before_upload = syncs_;
+    return std::nullopt;
+  });
+  EXPECT_TRUE(machine_.layer().export_now("new", {}, nullptr));
+  EXPECT_EQ(before_upload, 1);
+}
+
+TEST_F(LayerSyncTest, a_local_content_that_somebody_has_removed_is_an_error_of_its_export) {
+  remote_->put("a", "alpha");
+  machine_.close(open_);
+  machine_.settle();
+  machine_.stop();
+  std::filesystem::remove_all(machine_.options.directory + "/files");
+  std::filesystem::create_directory(machine_.options.directory + "/files");
+  machine_.start();
+  machine_.age();
+  ASSERT_EQ(machine_.rename("a", "new", RENAME_EXCHANGE), 0);
+  EXPECT_FALSE(machine_.layer().export_now("", {}, nullptr));
 }
 
 }  // namespace

@@ -235,7 +235,8 @@ TEST_F(LayerExportTest, an_object_that_the_journal_could_not_note_goes_with_its_
   EXPECT_EQ(remote_->content("new"), std::nullopt);
 }
 
-TEST_F(LayerExportTest, files_that_have_changed_places_are_exported_whichever_call_of_the_journal_failed) {
+TEST_F(LayerExportTest,
+       files_that_have_changed_places_are_exported_whichever_call_of_the_journal_failed) {
   FailingFiles& disk = FailingFiles::get();
   disk.never();
   machine_.start();
@@ -260,6 +261,34 @@ TEST_F(LayerExportTest, files_that_have_changed_places_are_exported_whichever_ca
     ASSERT_EQ(machine_.read("d/b"), b) << calls;
   }
   EXPECT_GT(calls, 20);
+}
+
+// The copy of a renamed file is there, and the journal could not note it; the file is written to meanwhile and stays open.
+TEST_F(LayerExportTest, a_file_in_the_old_place_of_one_whose_copy_was_not_noted_is_exported) {
+  FailingFiles& disk = FailingFiles::get();
+  disk.never();
+  machine_.start();
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  std::optional<Handle> open;
+  remote_->set_lost_answer([&](std::string_view call) -> std::optional<Error> {
+    if (call != "copy a" || open) return std::nullopt;
+    open = *machine_.open("z", O_RDWR);
+    const std::string bytes = "ALPHA";
+    EXPECT_TRUE(machine_.layer().write(*open, 0, std::as_bytes(std::span(bytes))));
+    EXPECT_EQ(error_of(machine_.layer().flush(*open)), 0);
+    disk.fail_at(0, true, SQLITE_FULL);
+    return std::nullopt;
+  });
+  EXPECT_FALSE(machine_.layer().export_now("z", {}, nullptr));
+  disk.never();
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.write("a", "another"), 0);
+  const auto exported = machine_.layer().export_now("a", {}, nullptr);
+  EXPECT_TRUE(exported) << exported.error().to_string();
+  machine_.close(*open);
+  machine_.settle();
+  EXPECT_EQ(remote_->content("a"), "another");
+  EXPECT_EQ(remote_->content("z"), "ALPHA");
 }
 
 TEST_F(LayerExportTest, an_export_waits_for_one_that_is_at_the_same_file_however_long_it_takes) {

@@ -47,6 +47,11 @@ FsResult<Layer::OpenFilePtr> Layer::open_file(Handle handle) const {
   return found->second;
 }
 
+std::shared_ptr<Content> Layer::content_of(Handle handle) const {
+  const auto file = open_file(handle);
+  return file ? (*file)->content : nullptr;
+}
+
 FsResult<FileLayer::Opened> Layer::open(InodeNumber inode, int flags) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   if (writes || (flags & O_TRUNC) != 0) ATOLL_TRY(writable());
@@ -58,6 +63,7 @@ FsResult<FileLayer::Opened> Layer::open(InodeNumber inode, int flags) {
     const Entry entry = ATOLL_TRY(tree_->entry(lock, node));
     if (entry.row.kind == Kind::kDirectory) return fail_fs(EISDIR);
     if (entry.row.kind == Kind::kSymlink) return fail_fs(ELOOP);
+    part_from_older(*node, entry);
     opened.handle = ATOLL_TRY(add_handle(lock, node, entry.row, flags));
     // A file that was made here has no version until it is exported.
     const std::string etag = node->content->state().base.etag;
@@ -66,7 +72,7 @@ FsResult<FileLayer::Opened> Layer::open(InodeNumber inode, int flags) {
     node->kernel_has = version;
   }
   if ((flags & O_TRUNC) != 0) {
-    const auto cut = set_size(node, 0);
+    const auto cut = set_size(node, 0, nullptr);
     if (!cut) {
       release_handle(opened.handle);
       return tl::unexpected(cut.error());
@@ -174,7 +180,17 @@ FsResult<void> Layer::journal_size(const NodePtr& node, const Content::State& st
   return edit.commit();
 }
 
-FsResult<void> Layer::set_size(const NodePtr& node, uint64_t size_bytes) {
+// What comes now gets the bucket's version, as after a closed file's change there. A writer's version stays: what becomes of
+// it, its export will see.
+void Layer::part_from_older(const Node& node, const Entry& entry) {
+  if (entry.in_journal || node.unlinked || node.writers > 0) return;
+  tree_->part_from_other_version(node.number, entry.row.base);
+}
+
+// `through`: the content of the handle that ftruncate(2) has; null: by the path.
+FsResult<void> Layer::set_size(const NodePtr& node,
+                               uint64_t size_bytes,
+                               const std::shared_ptr<Content>& through) {
   std::shared_ptr<Content> content;
   for (;;) {
     {
@@ -182,12 +198,15 @@ FsResult<void> Layer::set_size(const NodePtr& node, uint64_t size_bytes) {
       const Entry entry = ATOLL_TRY(tree_->entry(lock, node));
       if (entry.row.kind == Kind::kDirectory) return fail_fs(EISDIR);
       if (entry.row.kind != Kind::kFile) return fail_fs(EINVAL);
+      part_from_older(*node, entry);
       content = ATOLL_TRY(tree_->content(node, entry.row));
+      if (through && !node->unlinked && content != through) return Tree::replaced(*node);
     }
     ATOLL_TRY(changes_->make_writable(node, content));
     content->stop_export();
     const auto lock = tree_->lock();
     if (content->exporting() || !content->writable()) continue;
+    if (!node->unlinked && tree_->content_in_use(node->number) != content) continue;
     return content->set_size(size_bytes, now_ns(), [&](const Content::State& state) {
       return journal_size(node, state);
     });
@@ -195,7 +214,7 @@ FsResult<void> Layer::set_size(const NodePtr& node, uint64_t size_bytes) {
 }
 
 FsResult<void> Layer::save(OpenFile& file) {
-  if (!file.writes || !file.content->unsaved()) return {};
+  if (!file.writes || (!file.content->unsaved() && !file.content->unsynced())) return {};
   return tree_->save(file.node, file.content, true);
 }
 
@@ -225,12 +244,16 @@ FsResult<void> Layer::sync_journal() {
 FsResult<void> Layer::fsync(Handle handle) {
   const auto file = ATOLL_TRY(open_file(handle));
   if (options_.read_only) return {};
-  if (file->writes && file->content->unsaved()) {
-    ATOLL_TRY(tree_->save(file->node, file->content, true));
+  if (file->writes && (file->content->unsaved() || file->content->unsynced())) {
+    ATOLL_TRY(save(*file));
   } else {
     ATOLL_TRY(sync_journal());
   }
-  if (!options_.fsync_to_bucket || file->node->unlinked) return {};
+  if (!options_.fsync_to_bucket) return {};
+  {
+    const auto lock = tree_->lock();
+    if (file->node->unlinked) return {};
+  }
   return exporter_->export_file(file->node->number, {});
 }
 
@@ -245,9 +268,13 @@ void Layer::release_handle(Handle handle) {
   }
   // close(2) has told of an error; this is for those who never called it.
   if (const auto saved = save(*file); !saved) {
-    tree_->log(fmt::format("{}: what was written last could not be noted: {}",
-                           file->node->name,
-                           saved.error().reason));
+    std::string path;
+    {
+      const auto lock = tree_->lock();
+      path = NodeTable::path_of(*file->node);
+    }
+    tree_->log(fmt::format(
+        "{}: what was written last could not be noted: {}", path, saved.error().reason));
   }
   const auto state = file->content->state();
   const auto unread = file->ahead.unread(tree_->shared().memory->block_bytes());

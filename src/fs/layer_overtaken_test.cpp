@@ -450,6 +450,71 @@ TEST_F(LayerLateWriteTest, an_upload_waits_for_what_the_process_before_may_have_
   EXPECT_EQ(remote_->content("d/b"), "mine");
 }
 
+TEST_F(LayerLateWriteTest,
+       a_removal_waits_for_an_upload_without_an_answer_although_another_one_had_one) {
+  ASSERT_EQ(machine_.write("n", "mine"), 0);
+  watch("upload n", "remove n");
+  EXPECT_FALSE(machine_.layer().export_now("n", {}, nullptr));
+  machine_.settle();
+  ASSERT_EQ(machine_.unlink("n"), 0);
+  machine_.settle();
+  expect_waited();
+}
+
+TEST_F(LayerLateWriteTest, a_removal_waits_for_what_the_process_before_may_have_copied_there) {
+  remote_->put("z", "old");
+  machine_.age();
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  watch("copy a", "");
+  EXPECT_FALSE(machine_.layer().export_now("z", {}, nullptr));
+  ASSERT_EQ(machine_.unlink("z"), 0);
+  machine_.crash();
+  sent_ = Clock::now();
+  machine_.start();
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call == "remove z" && !next_) next_ = Clock::now();
+    return std::nullopt;
+  });
+  machine_.settle();
+  expect_waited();
+}
+
+TEST_F(LayerLateWriteTest, a_copy_waits_for_an_earlier_one_of_the_process_before) {
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  watch("copy a", "");
+  EXPECT_FALSE(machine_.layer().export_now("a", {}, nullptr));
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0640}), 0);
+  machine_.crash();
+  sent_ = Clock::now();
+  machine_.start();
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call == "copy a" && !next_) next_ = Clock::now();
+    return std::nullopt;
+  });
+  machine_.settle();
+  expect_waited();
+}
+
+// Each waits for the next one's object to be free; one behind the other they would need a stack without end.
+TEST_F(LayerOvertakenTest, a_long_chain_of_renamed_files_is_exported_from_either_end) {
+  constexpr int kFiles = 300;
+  const auto name = [](int i) { return fmt::format("f{:03}", i); };
+  for (const int first : {1, kFiles}) {
+    for (int i = 0; i < kFiles; ++i) remote_->put(name(i), fmt::format("content {}", i));
+    remote_->erase(name(kFiles));
+    machine_.age();
+    for (int i = kFiles; i > 0; --i) ASSERT_EQ(machine_.rename(name(i - 1), name(i)), 0);
+    const auto exported = machine_.layer().export_now(name(first), {}, nullptr);
+    EXPECT_TRUE(exported) << exported.error().to_string();
+    machine_.settle();
+    for (int i = 0; i < kFiles; ++i) {
+      ASSERT_EQ(remote_->content(name(i + 1)), fmt::format("content {}", i));
+    }
+    EXPECT_EQ(remote_->content(name(0)), std::nullopt);
+    EXPECT_EQ(machine_.layer().counts().conflicts, 0U);
+  }
+}
+
 // Extended attributes that are only in an object that another file is going to replace.
 TEST_F(LayerOvertakenTest, files_that_change_places_keep_their_attributes) {
   const auto set = [&](std::string_view path, std::string_view value) {

@@ -132,11 +132,4 @@ FsResult<void> LocalFiles::sync(const LocalFile& file) const {
   return {};
 }
 
-FsResult<void> LocalFiles::sync_directory() const {
-  if (const int number = fault("fsync")) return fail_fs(number, "fsync of " + directory_);
-  const UniqueFd fd(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || (::fsync(fd.get()) != 0 && errno != EINVAL)) return failed("syncing", directory_);
-  return {};
-}
-
 }  // namespace atl::fs

@@ -44,9 +44,8 @@ class LocalFiles {
                            uint64_t offset,
                            std::span<const std::byte> bytes) const;
   FsResult<void> set_size(const LocalFile& file, uint64_t size_bytes) const;
+  // With the name of a new file: so ext4, XFS and Btrfs do it.
   FsResult<void> sync(const LocalFile& file) const;
-  // The names themselves, after create().
-  FsResult<void> sync_directory() const;
 
   const std::string& directory() const { return directory_; }
 

@@ -38,7 +38,7 @@ void Exporter::leave_late_writes(std::vector<Removal>& removals) {
       late_uploads_.erase(upload);
     }
     const auto write = late_writes_.find(removal.key);
-    return write != late_writes_.end() && !write->second.copy_tag.empty() &&
+    return write != late_writes_.end() && write->second.kind != LateWrite::Kind::kRemoval &&
            now < write->second.until;
   });
 }
@@ -188,7 +188,7 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
     bool sent_again = false;
     const auto removed = remote_.remove(keys, &sent_again);
     if (!removed || sent_again) {
-      for (const std::string& key : keys) note_late_write(key, {}, 0);
+      for (const std::string& key : keys) note_late_write(key, LateWrite::Kind::kRemoval, {}, 0);
     }
     ATOLL_TRY(fs_result(removed));
   }

@@ -241,13 +241,16 @@ tl::unexpected<FsError> Tree::replaced(const Node& node) {
 FsResult<void> Tree::save(const NodePtr& node,
                           const std::shared_ptr<Content>& content,
                           bool durable) {
-  // The bytes first, then the note that they are there. Writes that come between are noted, too: their own
-  // close will sync them.
+  // The bytes first, then the note that they are there. Writes that come between may be noted, too: their own close, or
+  // the export, syncs them.
   auto state = content->state();
   Lock lock;
   constexpr int kMaxTries = 3;
   for (int tries = 1;; ++tries) {
-    if (durable) ATOLL_TRY(content->sync());
+    if (durable) {
+      ATOLL_TRY(content->sync());
+      content->synced(state.version);
+    }
     lock = this->lock();
     const uint64_t synced = state.version;
     state = content->state();

@@ -95,6 +95,9 @@ class Tree {
   // node's no more.
   FsResult<void> save(const NodePtr& node, const std::shared_ptr<Content>& content, bool durable);
 
+  // A content of another version than `base`, of which nothing is to be exported, gives way: from now on only its handles
+  // have it.
+  void part_from_other_version(InodeNumber inode, const Base& base);
   // The content is no row's any more; only handles have it.
   void orphan(InodeNumber inode);
   // Nobody needs to wait for it any more.

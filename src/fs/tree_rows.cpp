@@ -188,6 +188,15 @@ FsResult<void> Tree::drop(const Row& row) {
   return {};
 }
 
+void Tree::part_from_other_version(InodeNumber inode, const Base& base) {
+  const auto content = content_in_use(inode);
+  if (!content || content->writable()) return;
+  const Base has = content->state().base;
+  if (has.key == base.key && has.etag == base.etag) return;
+  orphan(inode);
+  if (const auto node = nodes_.find(inode)) node->content = nullptr;
+}
+
 void Tree::orphan(InodeNumber inode) {
   std::erase_if(orphans_, [](const auto& content) { return content.expired(); });
   const auto found = contents_.find(inode);
