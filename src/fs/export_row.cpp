@@ -15,11 +15,6 @@ using storage::ObjectInfo;
 
 namespace {
 
-// Whether it says that the bytes are not in the bucket any more, where they should be.
-bool is_lost(const FsError& error) {
-  return error.error_number == ENOENT || error.error_number == ESTALE;
-}
-
 bool is_conflict(const Error& error) {
   return error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
 }
@@ -72,7 +67,9 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
     if (!job.claim->held()) return false;
     job.journal = ATOLL_TRY(tree_.journal().name());
     job.tag = write_tag(job.journal, job.key, job.row.inode, job.row.change);
-    if (may_be_undone(job)) return false;
+    const auto copy_tag =
+        job.sends_content() ? std::nullopt : std::optional<std::string_view>(job.tag);
+    if (late_writes_.hold_up_write(job.key, copy_tag)) return false;
     if (job.row.xattrs_here) job.xattrs = ATOLL_TRY(tree_.journal().xattrs(job.row.inode));
     if (job.row.kind == Kind::kFile) {
       const auto holder = node ? node : std::make_shared<Node>();
@@ -97,222 +94,6 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
     job.was_tried = !tried_.insert(job.row.inode).second;
     return true;
   }
-}
-
-// Whether an earlier write of the key may still come, over the one that is about to be made.
-bool Exporter::may_be_undone(const Job& job) {
-  const std::lock_guard lock(mutex_);
-  const auto late = late_writes_.find(job.key);
-  if (late == late_writes_.end()) return false;
-  if (Clock::now() < late->second.until) {
-    return late->second.kind != LateWrite::Kind::kCopy || job.sends_content() ||
-           late->second.tag != job.tag;
-  }
-  late_writes_.erase(late);
-  return false;
-}
-
-// The more there is to be copied, the longer it may take.
-void Exporter::note_late_write(const std::string& key,
-                               LateWrite::Kind kind,
-                               std::string tag,
-                               uint64_t size_bytes) {
-  constexpr uint64_t kBytesInThatTime = uint64_t{256} << 20;
-  const auto now = Clock::now();
-  const auto until =
-      now + options_.late_write * (1 + static_cast<int64_t>(size_bytes / kBytesInThatTime));
-  const std::lock_guard lock(mutex_);
-  constexpr size_t kTidyFrom = 4096;
-  if (late_writes_.size() >= kTidyFrom) {
-    std::erase_if(late_writes_, [&](const auto& write) { return write.second.until <= now; });
-  }
-  late_writes_[key] = {until, kind, std::move(tag)};
-}
-
-// What the process before may have sent.
-FsResult<void> Exporter::note_late_writes() {
-  for (const Removal& removal : ATOLL_TRY(removals_below(""))) {
-    note_late_write(removal.key, LateWrite::Kind::kAny, {}, 0);
-  }
-  const auto lock = tree_.lock();
-  for (const InodeNumber inode : ATOLL_TRY(tree_.journal().dirty_rows())) {
-    const auto row = ATOLL_TRY(tree_.journal().row(inode));
-    note_late_write(key_of(row->kind, ATOLL_TRY(tree_.path_of(*row))),
-                    LateWrite::Kind::kAny,
-                    {},
-                    row->base.size_bytes);
-  }
-  return {};
-}
-
-// Whatever still takes its bytes from the object that is to be replaced gets an object of its own, or its
-// bytes, where it waits for us itself (two files that changed places).
-FsResult<void> Exporter::free_key(const Job& job, std::vector<InodeNumber>& above) {
-  std::vector<InodeNumber> based;
-  std::vector<std::shared_ptr<Content>> orphans;
-  {
-    const auto lock = tree_.lock();
-    based = ATOLL_TRY(tree_.journal().rows_based_on(job.key));
-    orphans = tree_.orphans_based_on(job.key);
-  }
-  for (const auto& content : orphans) ATOLL_TRY(detach_orphan(content, job.key));
-  const size_t depth = above.size();
-  above.push_back(job.row.inode);
-  for (const InodeNumber inode : based) {
-    if (inode == job.row.inode) continue;
-    // A chain of renamed files may be as long as it likes, the stack may not.
-    constexpr size_t kMostAbove = 64;
-    const bool cycle =
-        above.size() > kMostAbove || std::find(above.begin(), above.end(), inode) != above.end();
-    Outcome outcome = Outcome::kBusy;
-    if (!cycle) outcome = ATOLL_TRY(export_row(inode, false, above));
-    bool written_to = false;
-    {
-      const auto lock = tree_.lock();
-      const auto still = ATOLL_TRY(tree_.journal().rows_based_on(job.key));
-      if (std::find(still.begin(), still.end(), inode) == still.end()) continue;
-      const auto node = tree_.nodes().find(inode);
-      written_to = node && node->writers > 0;
-    }
-    // Another thread is at it; our turn comes later.
-    if (outcome == Outcome::kBusy && !cycle && !written_to) return fail_fs(EAGAIN);
-    ATOLL_TRY(detach(inode, job.key));
-  }
-  above.resize(depth);
-  return {};
-}
-
-FsResult<std::string> Exporter::read_target(Row row) {
-  for (;;) {
-    auto target = tree_.read_target(row);
-    if (target || !is_lost(target.error())) return target;
-    if (was_tried(row.inode)) ATOLL_TRY(follow_own_write(nullptr, row.inode));
-    const auto lock = tree_.lock();
-    auto now = ATOLL_TRY(tree_.journal().row(row.inode));
-    if (!now || now->kind != Kind::kSymlink || now->base == row.base) return target;
-    if (!now->target.empty()) return std::move(now->target);
-    row = std::move(*now);
-  }
-}
-
-FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
-                                   std::optional<InodeNumber> inode) {
-  auto fetched = content->fetch_all(stop_.get_token());
-  if (fetched || !is_lost(fetched.error())) return fetched;
-  if (!ATOLL_TRY(follow_own_write(content, inode))) return fetched;
-  return content->fetch_all(stop_.get_token());
-}
-
-FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,
-                                       const std::string& key) {
-  {
-    const auto lock = tree_.lock();  // so that two do not each give it a file
-    if (!content->file()) content->set_file(ATOLL_TRY(tree_.files().create_nameless()));
-  }
-  const auto fetched = fetch_all(content, std::nullopt);
-  if (fetched) {
-    content->clear_base(key, false);
-    return {};
-  }
-  if (!is_lost(fetched.error())) return fetched;
-  // Who reads from it is told so; nobody needs to wait for that.
-  const auto lock = tree_.lock();
-  tree_.forget_orphan(content);
-  return {};
-}
-
-// Extended attributes that the row still takes from the object `key` are noted in the journal.
-FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) {
-  if (key.empty()) return {};
-  const auto row = [&]() -> FsResult<std::optional<Row>> {
-    auto found = ATOLL_TRY(tree_.journal().row(inode));
-    if (found && (found->base.key != key || found->xattrs_here)) found.reset();
-    return found;
-  };
-  {
-    const auto lock = tree_.lock();
-    if (!ATOLL_TRY(row())) return {};
-  }
-  const auto object = tree_.names().stat(key);
-  if (!object && object.error().code != ErrorCode::kNotFound) {
-    return tl::unexpected(to_fs_error(object.error()));
-  }
-  if (!object) return {};
-  const auto lock = tree_.lock();
-  auto now = ATOLL_TRY(row());
-  if (!now) return {};
-  auto edit = ATOLL_TRY(Edit::begin(tree_));
-  for (const auto& [name, value] : read_xattrs(object->metadata)) {
-    ATOLL_TRY(tree_.journal().set_xattr(inode, name, value));
-  }
-  now->xattrs_here = true;
-  ATOLL_TRY(tree_.journal().update(*now));
-  return edit.commit();
-}
-
-// Of a file whose node stays.
-FsResult<void> Exporter::detach_content(const NodePtr& node,
-                                        const std::shared_ptr<Content>& content,
-                                        const std::string& key) {
-  ATOLL_TRY(changes_.make_writable(node, content));
-  const auto fetched = fetch_all(content, node->number);
-  const bool lost = !fetched && is_lost(fetched.error());
-  if (!fetched && !lost) return fetched;
-  {
-    const auto lock = tree_.lock();
-    // Who still has an older version open is told that it is gone, and gets no zeros.
-    if (tree_.content_in_use(node->number) != content) return Tree::replaced(*node);
-    if (lost) {
-      log(
-          fmt::format("{}: bytes of it were still in the object {}, which is gone or another one "
-                      "by now; zeros stand for them",
-                      node->name,
-                      key));
-    }
-    // An export that has ended meanwhile has given it a base of its own. One that was cleared before is noted again: that
-    // may have failed then.
-    if (!content->clear_base(key, lost) && !content->state().base.key.empty()) return {};
-  }
-  return tree_.save(node, content, true);
-}
-
-// Fetches what the row still takes from the object `key`, so that it needs that no more.
-FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
-  ATOLL_TRY(keep_xattrs(inode, key));
-  auto lock = tree_.lock();
-  auto row = ATOLL_TRY(tree_.journal().row(inode));
-  if (!row || row->base.key != key) return {};
-  const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
-  const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
-  const NodePin pin(tree_.nodes(), node);
-  FsResult<void> result;
-  if (row->kind == Kind::kFile) {
-    const auto content = ATOLL_TRY(tree_.content(node, *row));
-    node->content = content;
-    lock.unlock();
-    result = detach_content(node, content, key);
-    lock.lock();
-    // Where the file has given way meanwhile, the caller looks again.
-    if (!result && tree_.content_in_use(inode) != content) result = {};
-  } else {
-    if (row->kind == Kind::kSymlink && row->target.empty()) {
-      lock.unlock();
-      auto target = read_target(*row);
-      lock.lock();
-      row = ATOLL_TRY(tree_.journal().row(inode));
-      if (row && row->base.key != key) row.reset();
-      if (row && !target) result = tl::unexpected(target.error());
-      if (row && target) row->target = std::move(*target);
-    }
-    if (row && result) {
-      row->base = {};
-      auto edit = ATOLL_TRY(Edit::begin(tree_));
-      ATOLL_TRY(edit.mark(*row, false, true));
-      ATOLL_TRY(tree_.journal().update(*row));
-      result = edit.commit();
-    }
-  }
-  return result;
 }
 
 Result<Metadata> Exporter::metadata_of(const Job& job) {
@@ -344,7 +125,7 @@ Result<ObjectInfo> Exporter::copy(const Job& job) {
   auto info = remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag, &sent_again);
   const bool unanswered = !info && !is_refused(info.error());
   if (unanswered || sent_again) {
-    note_late_write(job.key, LateWrite::Kind::kCopy, job.tag, job.row.base.size_bytes);
+    late_writes_.note(job.key, LateWrites::Kind::kCopy, job.tag, job.row.base.size_bytes);
   }
   return info;
 }
@@ -392,8 +173,7 @@ FsResult<Exporter::Outcome> Exporter::export_row(InodeNumber inode,
     }
     const Error& error = info.error();
     if (job.sends_content() && !is_refused(error)) {
-      const std::lock_guard lock(mutex_);
-      late_uploads_[job.key] = Clock::now() + options_.late_write;
+      late_writes_.note(job.key, LateWrites::Kind::kUpload);
     }
     // A writer came: the file is exported when it has been closed.
     if (error.code == ErrorCode::kCancelled && job.guard && job.guard->stop().stop_requested()) {

@@ -32,7 +32,8 @@ Exporter::Exporter(Tree& tree, Changes& changes)
       changes_(changes),
       remote_(*tree.shared().remote),
       options_(tree.options()),
-      host_(host_name()) {}
+      host_(host_name()),
+      late_writes_(options_.late_write) {}
 
 void Exporter::start() {
   {
@@ -49,6 +50,21 @@ void Exporter::start() {
     threads_.emplace_back([this] { work(); });
   }
   threads_.emplace_back([this] { work_on_removals(); });
+}
+
+FsResult<void> Exporter::note_late_writes() {
+  for (const Removal& removal : ATOLL_TRY(removals_below(""))) {
+    late_writes_.note(removal.key, LateWrites::Kind::kAny);
+  }
+  const auto lock = tree_.lock();
+  for (const InodeNumber inode : ATOLL_TRY(tree_.journal().dirty_rows())) {
+    const auto row = ATOLL_TRY(tree_.journal().row(inode));
+    late_writes_.note(key_of(row->kind, ATOLL_TRY(tree_.path_of(*row))),
+                      LateWrites::Kind::kAny,
+                      {},
+                      row->base.size_bytes);
+  }
+  return {};
 }
 
 void Exporter::stop() {

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "fs/changes.h"
+#include "fs/late_writes.h"
 #include "fs/tree.h"
 
 namespace atl::fs {
@@ -76,18 +77,14 @@ class Exporter {
   // How far an export has come.
   enum class Outcome { kDone, kBusy };
   struct Job;
-  struct LateWrite {
-    enum class Kind { kCopy, kRemoval, kAny };  // kAny: of an earlier process
-    Clock::time_point until;
-    Kind kind = Kind::kAny;
-    std::string tag;  // of a copy: the same one may be sent again meanwhile
-  };
 
   // ---- exporter.cpp: the queue
   void work();
   void work_on_removals();
   std::optional<InodeNumber> take(std::unique_lock<std::mutex>& lock);
   void put_back(InodeNumber inode, FsResult<Outcome> outcome);
+  // What the process before may have sent.
+  FsResult<void> note_late_writes();
   // Until what is being written or removed there now has been.
   void wait_for_writes(std::string_view path, const std::stop_token& stop);
   void log(const std::string& line);
@@ -95,11 +92,14 @@ class Exporter {
   // ---- export_row.cpp: one row
   FsResult<Outcome> export_row(InodeNumber inode, bool insist, std::vector<InodeNumber>& above);
   FsResult<bool> prepare(Job& job, std::vector<InodeNumber>& above);
-  bool may_be_undone(const Job& job);
-  void note_late_write(const std::string& key,
-                       LateWrite::Kind kind,
-                       std::string tag,
-                       uint64_t size_bytes);
+  Result<storage::Metadata> metadata_of(const Job& job);
+  Result<storage::ObjectInfo> send(Job& job);
+  Result<storage::ObjectInfo> copy(const Job& job);
+  FsResult<void> finish(Job& job, const storage::ObjectInfo& info);
+  FsResult<void> finish_elsewhere(const Job& job, const storage::ObjectInfo& info);
+  FsResult<void> keep_within_limit();
+
+  // ---- detach.cpp
   FsResult<void> free_key(const Job& job, std::vector<InodeNumber>& above);
   FsResult<void> keep_xattrs(InodeNumber inode, const std::string& key);
   FsResult<void> detach(InodeNumber inode, const std::string& key);
@@ -109,13 +109,6 @@ class Exporter {
   FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
                            std::optional<InodeNumber> inode);
   FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);
-  Result<storage::Metadata> metadata_of(const Job& job);
-  Result<storage::ObjectInfo> send(Job& job);
-  Result<storage::ObjectInfo> copy(const Job& job);
-  FsResult<void> note_late_writes();
-  FsResult<void> finish(Job& job, const storage::ObjectInfo& info);
-  FsResult<void> finish_elsewhere(const Job& job, const storage::ObjectInfo& info);
-  FsResult<void> keep_within_limit();
 
   // ---- conflicts.cpp. True: try again.
   FsResult<bool> settle_conflict(Job& job, const Error& error);
@@ -133,7 +126,6 @@ class Exporter {
   FsResult<std::vector<Removal>> removals_below(std::string_view path);
   // Whether there was anything to do; what cannot go yet is left out.
   FsResult<bool> remove_some(std::string_view prefix, std::string& after);
-  void leave_late_writes(std::vector<Removal>& removals);
   FsResult<std::vector<Removal>> removable(std::vector<Removal> removals);
   Result<std::vector<Removal>> unchanged(const std::vector<Removal>& removals);
   FsResult<void> finish_removals(const std::vector<Removal>& all, const std::vector<Removal>& gone);
@@ -152,10 +144,7 @@ class Exporter {
   std::multimap<Clock::time_point, InodeNumber> later_;
   std::map<InodeNumber, int> failures_;
   BusyKeys busy_keys_;  // being written or removed
-  // Writes without an answer may still take effect, until then. Those with a condition matter to a removal alone;
-  // a copy or a removal, which has none, to whatever is written there next. By key.
-  std::map<std::string, Clock::time_point, std::less<>> late_uploads_;
-  std::map<std::string, LateWrite, std::less<>> late_writes_;
+  LateWrites late_writes_;
   std::set<InodeNumber> tried_;  // dirty rows whose export began, perhaps in an earlier process
   bool removals_wanted_ = false;
   LayerCounts counts_;

@@ -27,22 +27,6 @@ std::string before(std::string_view key) {
 
 }  // namespace
 
-// An object that is not there yet must not come when its removal is forgotten.
-void Exporter::leave_late_writes(std::vector<Removal>& removals) {
-  const std::lock_guard lock(mutex_);
-  const auto now = Clock::now();
-  std::erase_if(removals, [&](const Removal& removal) {
-    const auto upload = late_uploads_.find(removal.key);
-    if (upload != late_uploads_.end()) {
-      if (now < upload->second) return true;
-      late_uploads_.erase(upload);
-    }
-    const auto write = late_writes_.find(removal.key);
-    return write != late_writes_.end() && write->second.kind != LateWrite::Kind::kRemoval &&
-           now < write->second.until;
-  });
-}
-
 FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals) {
   std::vector<std::pair<std::shared_ptr<Content>, std::string>>
       orphans;  // and the key that each is based on
@@ -177,7 +161,9 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
       return !claims.back()->held();
     });
   }
-  leave_late_writes(removals);
+  // An object that is not there yet must not come when its removal is forgotten.
+  std::erase_if(removals,
+                [&](const Removal& removal) { return late_writes_.hold_up_removal(removal.key); });
   removals = ATOLL_TRY(removable(std::move(removals)));
   if (removals.empty()) return true;
   const auto same = ATOLL_TRY(fs_result(unchanged(removals)));
@@ -188,7 +174,7 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
     bool sent_again = false;
     const auto removed = remote_.remove(keys, &sent_again);
     if (!removed || sent_again) {
-      for (const std::string& key : keys) note_late_write(key, LateWrite::Kind::kRemoval, {}, 0);
+      for (const std::string& key : keys) late_writes_.note(key, LateWrites::Kind::kRemoval);
     }
     ATOLL_TRY(fs_result(removed));
   }

@@ -303,7 +303,7 @@ Result<void> S3Remote::remove_one_by_one(std::span<const std::string> keys, bool
       return tl::unexpected(s3_error(names, response, body));
     });
   }
-  const auto removed = requests.wait();
+  auto removed = requests.wait();
   if (sent_again != nullptr) *sent_again |= requests.sent_again();
   return removed;
 }
