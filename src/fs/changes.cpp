@@ -224,6 +224,7 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   // The handle's version counts, not the one that the bucket may have by now: the export will see.
   const auto state = content->state();
   if (!ATOLL_TRY(tree_.journal().row(node->number))) {
+    if (node->seen.kind != Kind::kFile) return Tree::replaced(*node);
     node->seen.base = state.base;
     node->seen.known_etag = state.base.etag;
   }

@@ -76,8 +76,7 @@ void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
   row.has_content = false;
   row.present.clear();
   // Who has it open keeps what there was; who opens it now must not be given that.
-  tree_.orphan(row.inode);
-  if (const auto node = tree_.nodes().find(row.inode)) node->content = nullptr;
+  tree_.part(row.inode);
 }
 
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
@@ -92,6 +91,11 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
       ATOLL_TRY(finish(job, object->info));
       return false;
     }
+  }
+  // So the bucket has got nothing of it, unless an earlier one had no answer.
+  if (!job.was_tried && !job.sent_again) {
+    const std::lock_guard lock(mutex_);
+    tried_.erase(job.row.inode);
   }
   {
     const auto lock = tree_.lock();
@@ -151,6 +155,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
 
 FsResult<bool> Exporter::follow_own_write(const std::shared_ptr<Content>& content,
                                           std::optional<InodeNumber> inode) {
+  if (content && content->gave_way()) return false;
   Base before;
   if (content) {
     before = content->state().base;

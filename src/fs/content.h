@@ -7,6 +7,7 @@
 // Thread safe. The lock is held for system calls on the local file, never for the network.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -89,6 +90,9 @@ class Content {
   // The same of the bytes and the disk.
   bool unsynced() const;
   void synced(uint64_t version);
+  // The node's no more: another version has taken its place. Its handles keep it, and get nothing from any other one.
+  void give_way() { gave_way_ = true; }
+  bool gave_way() const { return gave_way_; }
 
   // While an export lasts, writers wait; their coming stops it, unless `insist`. Null where another export
   // is at it. To be called with the tree's lock held.
@@ -114,6 +118,7 @@ class Content {
   uint64_t synced_version_ = 0;
   bool tail_is_garbage_ = false;  // the file could not be cut to its size
   bool writable_ = false;
+  std::atomic<bool> gave_way_ = false;
   bool exporting_ = false;
   bool insisting_ = false;
   std::stop_source stop_export_;

@@ -69,9 +69,12 @@ FsResult<std::string> Exporter::read_target(Row row) {
 
 FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
                                    std::optional<InodeNumber> inode) {
+  const Base before = content->state().base;
   auto fetched = content->fetch_all(stop_.get_token());
   if (fetched || !is_lost(fetched.error())) return fetched;
-  if (!ATOLL_TRY(follow_own_write(content, inode))) return fetched;
+  if (!inode || was_tried(*inode)) ATOLL_TRY(follow_own_write(content, inode));
+  // Moved by that, or by an export that has just ended.
+  if (content->state().base == before) return fetched;
   return content->fetch_all(stop_.get_token());
 }
 

@@ -42,8 +42,9 @@ struct Exporter::Job {
   std::string key;
   std::unique_ptr<KeyClaim> claim;  // of the key
   bool insist = false;
-  bool was_tried = false;  // before, by an export whose answer may not have come
-  Xattrs xattrs;           // where row.xattrs_here
+  bool sent_again = false;  // by the client, so that there may be two
+  bool was_tried = false;   // before, by an export whose answer may not have come
+  Xattrs xattrs;            // where row.xattrs_here
   std::shared_ptr<Content> content;
   std::unique_ptr<Content::Export> guard;  // of a file whose content goes out
   storage::Metadata metadata;              // what is written

@@ -85,7 +85,9 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
         if (job.content->unsaved() || job.content->unsynced()) {
           job.claim.reset();
           lock.unlock();
-          ATOLL_TRY(tree_.save(holder, job.content, true));
+          auto saved = tree_.save(holder, job.content, true);
+          // ESTALE: it has gone, or given way, meanwhile.
+          if (!saved && saved.error().error_number != ESTALE) return tl::unexpected(saved.error());
           continue;
         }
       }
@@ -112,7 +114,7 @@ Result<Metadata> Exporter::metadata_of(const Job& job) {
   return metadata;
 }
 
-Result<ObjectInfo> Exporter::copy(const Job& job) {
+Result<ObjectInfo> Exporter::copy(Job& job) {
   // A copy cannot be made conditional on what it replaces, so that is looked at just before.
   if (job.row.base.key != job.key) {
     const auto there = remote_.stat(job.key);
@@ -121,10 +123,10 @@ Result<ObjectInfo> Exporter::copy(const Job& job) {
       return fail(ErrorCode::kConflict, job.key + ": the object is another one by now");
     }
   }
-  bool sent_again = false;
-  auto info = remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag, &sent_again);
+  auto info =
+      remote_.copy(job.row.base.key, job.key, job.metadata, job.row.base.etag, &job.sent_again);
   const bool unanswered = !info && !is_refused(info.error());
-  if (unanswered || sent_again) {
+  if (unanswered || job.sent_again) {
     late_writes_.note(job.key, LateWrites::Kind::kCopy, job.tag, job.row.base.size_bytes);
   }
   return info;
@@ -218,14 +220,14 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   ATOLL_TRY(tree_.fold(row->inode));
   ATOLL_TRY(edit.commit());
   // Not before the journal has it: whoever unlinks the file in between would leave the object where it is.
-  if (unchanged) {
-    const std::lock_guard tried_lock(mutex_);
-    tried_.erase(row->inode);
-  }
   if (state) {
     job.content->saved(state->version);
   } else if (job.content) {
     job.content->moved_base(job.row.base, job.key, info.etag, job.row.base.size_bytes);
+  }
+  if (unchanged) {
+    const std::lock_guard tried_lock(mutex_);
+    tried_.erase(row->inode);
   }
   if (const auto node = tree_.nodes().find(row->inode); node && !node->kernel_has.empty()) {
     node->kernel_has = info.etag;

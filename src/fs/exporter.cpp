@@ -62,7 +62,7 @@ FsResult<void> Exporter::note_late_writes() {
     late_writes_.note(key_of(row->kind, ATOLL_TRY(tree_.path_of(*row))),
                       LateWrites::Kind::kAny,
                       {},
-                      row->base.size_bytes);
+                      row->attributes_dirty ? row->base.size_bytes : 0);  // then it may be a copy
   }
   return {};
 }

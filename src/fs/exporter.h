@@ -94,7 +94,7 @@ class Exporter {
   FsResult<bool> prepare(Job& job, std::vector<InodeNumber>& above);
   Result<storage::Metadata> metadata_of(const Job& job);
   Result<storage::ObjectInfo> send(Job& job);
-  Result<storage::ObjectInfo> copy(const Job& job);
+  Result<storage::ObjectInfo> copy(Job& job);
   FsResult<void> finish(Job& job, const storage::ObjectInfo& info);
   FsResult<void> finish_elsewhere(const Job& job, const storage::ObjectInfo& info);
   FsResult<void> keep_within_limit();

@@ -199,6 +199,7 @@ class FileLayer {
   struct Opened {
     Handle handle = 0;
     bool keep_cache = false;  // what the kernel has of this inode's content is still right
+    bool direct_io = false;   // it must not be looked at: others have another version open
   };
   // `flags` as in open(2). O_TRUNC and O_APPEND are honoured.
   virtual FsResult<Opened> open(InodeNumber inode, int flags) = 0;

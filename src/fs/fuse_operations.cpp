@@ -180,6 +180,7 @@ void on_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   const auto send = [&](const FileLayer::Opened& opened) {
     info->fh = opened.handle;
     info->keep_cache = opened.keep_cache ? 1 : 0;
+    info->direct_io = opened.direct_io ? 1 : 0;
     // Saves a request for each close of a file that was only read.
     info->noflush = (info->flags & O_ACCMODE) == O_RDONLY ? 1 : 0;
     return fuse_reply_open(request, info);

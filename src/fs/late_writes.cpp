@@ -1,5 +1,7 @@
 #include "fs/late_writes.h"
 
+#include <algorithm>
+
 namespace atl::fs {
 
 void LateWrites::note(const std::string& key,
@@ -13,9 +15,9 @@ void LateWrites::note(const std::string& key,
   const std::lock_guard lock(mutex_);
   Writes& writes = kind == Kind::kUpload ? uploads_ : unconditional_;
   // Those that are over are thrown out now and then.
-  constexpr size_t kTidyFrom = 4096;
-  if (writes.size() >= kTidyFrom) {
+  if (writes.size() >= tidy_from_) {
     std::erase_if(writes, [&](const auto& write) { return write.second.until <= now; });
+    tidy_from_ = std::max(kTidyFrom, 2 * writes.size());
   }
   writes[key] = {until, kind, std::string(tag)};
 }

@@ -45,6 +45,8 @@ class LateWrites {
   std::mutex mutex_;
   Writes uploads_;
   Writes unconditional_;
+  static constexpr size_t kTidyFrom = 4096;
+  size_t tidy_from_ = kTidyFrom;  // of either
 };
 
 }  // namespace atl::fs

@@ -38,5 +38,13 @@ TEST(LateWrites, are_over_after_their_time_which_is_longer_for_a_large_copy) {
   EXPECT_TRUE(writes.hold_up_write("large", std::nullopt));
 }
 
+// A start after a crash in the middle of a large removal; with all looked through for each it would take minutes.
+TEST(LateWrites, may_be_many) {
+  LateWrites writes(std::chrono::hours(1));
+  for (int i = 0; i < 200'000; ++i) writes.note(std::to_string(i), Kind::kAny);
+  EXPECT_TRUE(writes.hold_up_removal("0"));
+  EXPECT_TRUE(writes.hold_up_removal("199999"));
+}
+
 }  // namespace
 }  // namespace atl::fs

@@ -109,6 +109,7 @@ class Layer final : public FileLayer {
                           uint64_t size_bytes,
                           const std::shared_ptr<Content>& through);
   FsResult<void> journal_size(const NodePtr& node, const Content::State& state);
+  static bool is_to_be_saved(const OpenFile& file);
   FsResult<void> save(OpenFile& file);
   void save_open(const std::vector<OpenFilePtr>& files);
   FsResult<void> sync_journal();

@@ -235,6 +235,56 @@ TEST_F(LayerConflictTest,
   machine_.close(*before);
 }
 
+// The kernel has one memory of a file for all of its handles.
+TEST_F(LayerConflictTest, the_kernel_keeps_nothing_of_a_file_that_is_open_in_two_versions) {
+  start(ConflictPolicy::kKeepBoth);
+  const auto inode = machine_.look("a")->inode;
+  const auto open = [&] {
+    const auto opened = machine_.layer().open(inode, O_RDONLY);
+    EXPECT_TRUE(opened);
+    return opened.value_or(FileLayer::Opened{});
+  };
+  const auto before = open();
+  EXPECT_FALSE(before.direct_io);
+  remote_->put("a", "theirs");
+  machine_.age();
+  for (int i = 0; i < 2; ++i) {
+    const auto after = open();
+    EXPECT_TRUE(after.direct_io);
+    EXPECT_FALSE(after.keep_cache);
+    machine_.close(after.handle);
+  }
+  machine_.close(before.handle);
+  const auto alone = open();
+  EXPECT_FALSE(alone.direct_io);
+  EXPECT_FALSE(alone.keep_cache);
+  machine_.close(alone.handle);
+  const auto again = open();
+  EXPECT_TRUE(again.keep_cache);
+  machine_.close(again.handle);
+}
+
+TEST_F(LayerConflictTest, a_handle_of_an_older_version_gets_nothing_of_ours) {
+  const std::string older(100'000, 'a');
+  remote_->put("big", older);
+  start(ConflictPolicy::kKeepBoth);
+  const auto open = machine_.open("big", O_RDONLY);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.read(*open, 0, 10), older.substr(0, 10));
+  remote_->put("big", std::string(100'000, 'b'));
+  machine_.age();
+  ASSERT_EQ(machine_.write("big", std::string(100'000, 'c')), 0);
+  remote_->set_lost_answer([](std::string_view call) -> std::optional<Error> {
+    if (call != "upload big") return std::nullopt;
+    return Error{ErrorCode::kIo, "the connection was reset", {}, {}};
+  });
+  EXPECT_FALSE(machine_.layer().export_now("big", {}, nullptr));
+  EXPECT_EQ(error_of(machine_.read(*open, 90'000, 10)), ESTALE);
+  remote_->set_lost_answer(nullptr);
+  machine_.close(*open);
+  settle_with_conflicts(0);
+}
+
 TEST_F(LayerConflictTest, a_truncation_through_a_handle_whose_file_was_replaced_is_an_error) {
   start(ConflictPolicy::kKeepBoth);
   const auto open = machine_.open("a", O_RDWR);
@@ -261,6 +311,49 @@ TEST_F(LayerConflictTest, an_older_version_of_ours_that_somebody_brought_back_is
   settle_with_conflicts(1);
   EXPECT_EQ(remote_->content("a"), "first");
   EXPECT_EQ(machine_.read("a"), "first");
+}
+
+TEST_F(LayerConflictTest,
+       an_older_version_of_ours_that_somebody_brought_back_is_kept_beside_new_content) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("a", "first"), 0);
+  machine_.settle();
+  const auto metadata = remote_->metadata("a");
+  ASSERT_EQ(machine_.write("a", "other"), 0);
+  machine_.settle();
+  ASSERT_EQ(machine_.write("a", "third"), 0);
+  remote_->put("a", "first", metadata);
+  settle_with_conflicts(1);
+  machine_.settle();
+  EXPECT_EQ(remote_->content("a"), "first");
+  ASSERT_EQ(machine_.list("").size(), 3U);
+  EXPECT_EQ(remote_->content(machine_.list("")[1]), "third");
+}
+
+// What has not been fetched of the version that was written into is not to be had; it is not in the older one.
+TEST_F(LayerConflictTest, an_older_version_of_ours_that_somebody_brought_back_lends_no_bytes) {
+  remote_->put("big", std::string(100'000, '0'));
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("big", std::string(100'000, '1')), 0);
+  machine_.settle();
+  const auto metadata = remote_->metadata("big");
+  ASSERT_EQ(machine_.write("big", std::string(100'000, '2')), 0);
+  machine_.settle();
+  machine_.stop();  // nor does its memory have it
+  machine_.start();
+  ASSERT_EQ(machine_.layer().release("big", std::chrono::seconds(-1), nullptr)->files, 1U);
+  ASSERT_EQ(machine_.write_at("big", 50'000, "X"), 0);
+  remote_->put("big", std::string(100'000, '1'), metadata);
+  settle_with_conflicts(1);
+  std::string aside;
+  for (const std::string& name : machine_.list("")) {
+    if (name.starts_with("big.conflict-")) aside = name;
+  }
+  const auto kept = remote_->content(aside);
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->find('1'), std::string::npos);
+  EXPECT_EQ(kept->at(50'000), 'X');
+  EXPECT_THAT(machine_.log(), Contains(HasSubstr("zeros stand for them")));
 }
 
 // The table of docs/file-system.md, whole.

@@ -68,8 +68,9 @@ FsResult<FileLayer::Opened> Layer::open(InodeNumber inode, int flags) {
     // A file that was made here has no version until it is exported.
     const std::string etag = node->content->state().base.etag;
     const std::string version = etag.empty() ? "here" : etag;
-    opened.keep_cache = node->kernel_has == version;
-    node->kernel_has = version;
+    opened.direct_io = node->has_older_handles;
+    opened.keep_cache = !opened.direct_io && node->kernel_has == version;
+    node->kernel_has = opened.direct_io ? std::string() : version;
   }
   if ((flags & O_TRUNC) != 0) {
     const auto cut = set_size(node, 0, nullptr);
@@ -134,11 +135,15 @@ FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_by
   if (!file->begun.exchange(true) && !file->content->state().base.key.empty()) {
     siblings_->begun(file->node);
   }
+  const Base before = file->content->state().base;
   auto bytes = file->content->read(offset, size_bytes, &file->ahead);
+  if (bytes || bytes.error().error_number != ESTALE) return bytes;
   const InodeNumber inode = file->node->number;
-  const bool replaced = !bytes && bytes.error().error_number == ESTALE;
-  if (!replaced || !exporter_->was_tried(inode)) return bytes;
-  if (!ATOLL_TRY(exporter_->follow_own_write(file->content, inode))) return bytes;
+  if (exporter_->was_tried(inode)) {
+    ATOLL_TRY(exporter_->follow_own_write(file->content, inode));
+  }
+  // Moved by that, or by an export that has just ended.
+  if (file->content->state().base == before) return bytes;
   return file->content->read(offset, size_bytes, &file->ahead);
 }
 
@@ -202,7 +207,9 @@ FsResult<void> Layer::set_size(const NodePtr& node,
       content = ATOLL_TRY(tree_->content(node, entry.row));
       if (through && !node->unlinked && content != through) return Tree::replaced(*node);
     }
-    ATOLL_TRY(changes_->make_writable(node, content));
+    auto made = changes_->make_writable(node, content);
+    if (!made && made.error().error_number == ESTALE && !through) continue;
+    if (!made) return made;
     content->stop_export();
     const auto lock = tree_->lock();
     if (content->exporting() || !content->writable()) continue;
@@ -213,8 +220,13 @@ FsResult<void> Layer::set_size(const NodePtr& node,
   }
 }
 
+bool Layer::is_to_be_saved(const OpenFile& file) {
+  const Content& content = *file.content;
+  return file.writes && content.writable() && (content.unsaved() || content.unsynced());
+}
+
 FsResult<void> Layer::save(OpenFile& file) {
-  if (!file.writes || (!file.content->unsaved() && !file.content->unsynced())) return {};
+  if (!is_to_be_saved(file)) return {};
   return tree_->save(file.node, file.content, true);
 }
 
@@ -244,7 +256,7 @@ FsResult<void> Layer::sync_journal() {
 FsResult<void> Layer::fsync(Handle handle) {
   const auto file = ATOLL_TRY(open_file(handle));
   if (options_.read_only) return {};
-  if (file->writes && (file->content->unsaved() || file->content->unsynced())) {
+  if (is_to_be_saved(*file)) {
     ATOLL_TRY(save(*file));
   } else {
     ATOLL_TRY(sync_journal());
@@ -288,7 +300,8 @@ void Layer::release_handle(Handle handle) {
     const auto row = tree_->journal().row(node->number);
     if (row && *row && (*row)->dirty()) exporter_->note_dirty({node->number});
   }
-  if (--node->opens == 0) node->content = nullptr;
+  --node->opens;
+  node->tidy();
   tree_->nodes().drop_if_unused(node);
 }
 

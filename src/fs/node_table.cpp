@@ -56,7 +56,8 @@ void NodeTable::unlink(const NodePtr& node) {
 }
 
 void NodeTable::drop_if_unused(NodePtr node) {
-  while (node != root_ && node->lookups == 0 && node->opens == 0 && node->children == 0) {
+  while (node != root_ && node->lookups == 0 && node->opens == 0 && node->pins == 0 &&
+         node->children == 0) {
     leave_place(node);
     node->unlinked = true;
     if (by_number_.erase(node->number) == 0) return;  // it was dropped already

@@ -27,12 +27,21 @@ struct Node {
   uint64_t lookups = 0;
   uint32_t opens = 0;    // handles
   uint32_t writers = 0;  // of them, those that may write
+  uint32_t pins = 0;     // NodePin
   uint32_t children = 0;
   // What the bucket had here when it was last looked at. Where the journal has a row, that one counts.
   // For an unlinked node what it was.
   Row seen;
   std::shared_ptr<Content> content;  // while a handle is open, or an export is under way
   std::string kernel_has;            // the version of the content at the last open
+  // Of contents that have given way, perhaps: the kernel has but one memory for all handles of an inode.
+  bool has_older_handles = false;
+
+  // After a handle or a pin has gone.
+  void tidy() {
+    if (opens == 0) has_older_handles = false;
+    if (opens == 0 && pins == 0) content = nullptr;
+  }
 };
 using NodePtr = std::shared_ptr<Node>;
 
@@ -74,7 +83,7 @@ class NodePin {
  public:
   NodePin() = default;
   NodePin(NodeTable& table, NodePtr node) : table_(&table), node_(std::move(node)) {
-    ++node_->opens;
+    ++node_->pins;
   }
   NodePin(NodePin&& other) noexcept
       : table_(other.table_), node_(std::exchange(other.node_, nullptr)) {}
@@ -88,7 +97,8 @@ class NodePin {
   void release() {
     const NodePtr node = std::exchange(node_, nullptr);
     if (!node) return;
-    if (--node->opens == 0) node->content = nullptr;
+    --node->pins;
+    node->tidy();
     table_->drop_if_unused(node);
   }
   const NodePtr& node() const { return node_; }

@@ -205,7 +205,9 @@ FsResult<void> Exporter::remove_below(std::string_view path, const std::stop_tok
     }
     const auto left = ATOLL_TRY(removals_below(path));
     if (left.empty()) return {};
-    const auto is_busy = [&](const Removal& removal) { return busy_keys_.contains(removal.key); };
+    const auto is_busy = [&](const Removal& removal) {
+      return busy_keys_.contains(removal.key) || late_writes_.hold_up_removal(removal.key);
+    };
     {
       const std::lock_guard lock(mutex_);
       if (left.size() < least || std::ranges::any_of(left, is_busy)) since = Clock::now();

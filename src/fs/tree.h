@@ -98,6 +98,8 @@ class Tree {
   // A content of another version than `base`, of which nothing is to be exported, gives way: from now on only its handles
   // have it.
   void part_from_other_version(InodeNumber inode, const Base& base);
+  // Whatever is in use gives way.
+  void part(InodeNumber inode);
   // The content is no row's any more; only handles have it.
   void orphan(InodeNumber inode);
   // Nobody needs to wait for it any more.

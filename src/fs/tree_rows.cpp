@@ -64,7 +64,8 @@ FsResult<void> Tree::replay_content(const Row& row) {
   if (ATOLL_TRY(files().size(*file)) > row.size_bytes) {
     ATOLL_TRY(files().set_size(*file, row.size_bytes));
   }
-  return {};
+  // The process before may have noted what the disk does not have yet; the export takes it for kept.
+  return row.content_dirty ? files().sync(*file) : FsResult<void>{};
 }
 
 FsResult<std::string> Tree::path_of(const Row& row) {
@@ -179,9 +180,8 @@ FsResult<void> Tree::drop(const Row& row) {
   ATOLL_TRY(transaction.commit());
   ++folds_;
   if (row.has_content) files().remove(row.inode);
-  orphan(row.inode);
+  part(row.inode);
   if (const auto node = nodes_.find(row.inode)) {
-    node->content = nullptr;
     node->seen = row;
     if (listener_.on_change) listener_.on_change({node->number, row.parent, row.name});
   }
@@ -193,8 +193,17 @@ void Tree::part_from_other_version(InodeNumber inode, const Base& base) {
   if (!content || content->writable()) return;
   const Base has = content->state().base;
   if (has.key == base.key && has.etag == base.etag) return;
+  part(inode);
+}
+
+void Tree::part(InodeNumber inode) {
+  const auto content = content_in_use(inode);
+  if (content) content->give_way();
   orphan(inode);
-  if (const auto node = nodes_.find(inode)) node->content = nullptr;
+  const auto node = nodes_.find(inode);
+  if (!node) return;
+  node->content = nullptr;
+  if (content && node->opens > 0) node->has_older_handles = true;
 }
 
 void Tree::orphan(InodeNumber inode) {
