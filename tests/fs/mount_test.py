@@ -1,6 +1,7 @@
 """`atoll fs` as a person uses it, on a real S3 server: mount, daemon, its death, umount, status, preload,
 release, import, export, ls, cat. Usage: mount_test.py ATOLL [unittest's options]"""
 
+import errno
 import json
 import os
 import pathlib
@@ -204,6 +205,24 @@ class Mount(mounting.Mounting):
         self.assertIn("1 new, 1 changed, 1 deleted", self.atoll("import", self.point).stdout)
         self.assertEqual((self.point / "changing").read_bytes(), b"new content")
         self.assertEqual(sorted(os.listdir(self.point)), ["changing", "coming", "same"])
+
+    def test_a_file_that_is_open_in_two_versions_is_never_mixed(self):
+        size, piece = 24_000_000, 4096
+        self.bucket.put("file", b"a" * size)
+        self.mount()
+        path = self.point / "file"
+        with open(path, "rb", buffering=0) as before:
+            self.assertEqual(os.pread(before.fileno(), piece, 0), b"a" * piece)
+            self.bucket.put("file", b"b" * size)
+            self.atoll("import", self.point)
+            with open(path, "rb", buffering=0) as after:
+                for offset in range(0, size - piece, 1 << 20):
+                    try:
+                        self.assertEqual(os.pread(before.fileno(), piece, offset), b"a" * piece)
+                    except OSError as error:
+                        self.assertEqual(error.errno, errno.ESTALE)
+                    self.assertEqual(os.pread(after.fileno(), piece, offset), b"b" * piece)
+        self.assertEqual(path.read_bytes(), b"b" * size)
 
     def test_without_a_daemon_the_commands_open_the_bucket_themselves(self):
         self.bucket.put("a", b"12345")
