@@ -92,13 +92,14 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
       return false;
     }
   }
-  // So the bucket has got nothing of it, unless an earlier one had no answer.
-  if (!job.was_tried && !job.sent_again) {
-    const std::lock_guard lock(mutex_);
-    tried_.erase(job.row.inode);
-  }
   {
     const auto lock = tree_.lock();
+    // The bucket has got nothing of it, unless an earlier one had no answer. Of a file that has moved since, another export
+    // may be on its way.
+    if (ATOLL_TRY(row_still_there(job)) && !job.was_tried && !job.sent_again) {
+      const std::lock_guard tried_lock(mutex_);
+      tried_.erase(job.row.inode);
+    }
     if (!ATOLL_TRY(row_as_judged(job))) return true;
   }
   if ((object ? object->info.etag : std::string()) == job.row.known_etag) {

@@ -219,12 +219,12 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(tree_.fold(row->inode));
   ATOLL_TRY(edit.commit());
-  // Not before the journal has it: whoever unlinks the file in between would leave the object where it is.
   if (state) {
     job.content->saved(state->version);
   } else if (job.content) {
     job.content->moved_base(job.row.base, job.key, info.etag, job.row.base.size_bytes);
   }
+  // Not before the journal has it: whoever unlinks the file in between would leave the object where it is.
   if (unchanged) {
     const std::lock_guard tried_lock(mutex_);
     tried_.erase(row->inode);

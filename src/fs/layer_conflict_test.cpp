@@ -15,28 +15,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-class LayerConflictTest : public testing::Test {
- protected:
-  LayerConflictTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
-    remote_->put("a", "alpha");
-    remote_->put("d/b", "beta");
-    machine_.options.exports = ExportPolicy::kOnDemand;
-  }
-  void start(ConflictPolicy policy) {
-    machine_.options.conflicts = policy;
-    machine_.start();
-    ASSERT_EQ(machine_.read("a"), "alpha");
-  }
-  void settle_with_conflicts(uint64_t conflicts) {
-    machine_.settle();
-    EXPECT_EQ(machine_.layer().counts().conflicts, conflicts);
-    if (conflicts > 0) {
-      EXPECT_THAT(machine_.log(), Contains(StartsWith("conflict: ")));
-    }
-  }
-  std::shared_ptr<storage::FakeRemote> remote_;
-  Machine machine_;
-};
+class LayerConflictTest : public LayerTest {};
 
 TEST_F(LayerConflictTest, keep_both_puts_the_local_content_beside) {
   start(ConflictPolicy::kKeepBoth);

@@ -135,15 +135,13 @@ FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_by
   if (!file->begun.exchange(true) && !file->content->state().base.key.empty()) {
     siblings_->begun(file->node);
   }
-  const Base before = file->content->state().base;
   auto bytes = file->content->read(offset, size_bytes, &file->ahead);
   if (bytes || bytes.error().error_number != ESTALE) return bytes;
   const InodeNumber inode = file->node->number;
   if (exporter_->was_tried(inode)) {
     ATOLL_TRY(exporter_->follow_own_write(file->content, inode));
   }
-  // Moved by that, or by an export that has just ended.
-  if (file->content->state().base == before) return bytes;
+  // That, or an export that has just ended, may have moved its base.
   return file->content->read(offset, size_bytes, &file->ahead);
 }
 

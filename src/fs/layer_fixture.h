@@ -83,6 +83,19 @@ class Machine {
   std::unique_ptr<FileLayer> layer_;
 };
 
+// A bucket with the files a ("alpha") and d/b ("beta"); exports on demand.
+class LayerTest : public testing::Test {
+ protected:
+  LayerTest();
+  // With a in the cache.
+  void start(ConflictPolicy policy);
+  // Everything gets into the bucket, with so many conflicts so far, none of them silent.
+  void settle_with_conflicts(uint64_t conflicts);
+
+  std::shared_ptr<storage::FakeRemote> remote_;
+  Machine machine_;
+};
+
 inline int error_of(const FsResult<void>& result) {
   return result ? 0 : result.error().error_number;
 }

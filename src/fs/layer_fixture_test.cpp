@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/unique_fd.h"
@@ -274,6 +275,27 @@ void Machine::settle() {
   const auto exported = layer_->export_now("", {}, nullptr);
   ASSERT_TRUE(exported) << exported.error().to_string();
   ASSERT_EQ(layer_->counts().waiting_exports, 0U);
+}
+
+LayerTest::LayerTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
+  remote_->put("a", "alpha");
+  remote_->put("d/b", "beta");
+  machine_.options.exports = ExportPolicy::kOnDemand;
+}
+
+void LayerTest::start(ConflictPolicy policy) {
+  machine_.options.conflicts = policy;
+  machine_.start();
+  ASSERT_EQ(machine_.read("a"), "alpha");
+}
+
+void LayerTest::settle_with_conflicts(uint64_t conflicts) {
+  machine_.settle();
+  EXPECT_EQ(machine_.layer().counts().conflicts, conflicts);
+  const auto lines = machine_.log();
+  const bool is_told = std::ranges::any_of(
+      lines, [](const std::string& line) { return line.starts_with("conflict: "); });
+  EXPECT_TRUE(is_told || conflicts == 0);
 }
 
 }  // namespace atl::fs

@@ -7,15 +7,10 @@ namespace atl::fs {
 namespace {
 
 // A copy and a removal have no condition on what they replace, so one that was given up may still undo what comes next.
-class LayerLateWriteTest : public testing::Test {
+class LayerLateWriteTest : public LayerTest {
  protected:
   using Clock = std::chrono::steady_clock;
-  LayerLateWriteTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
-    remote_->put("a", "alpha");
-    remote_->put("d/b", "beta");
-    machine_.options.exports = ExportPolicy::kOnDemand;
-    restart(std::chrono::milliseconds(150));
-  }
+  LayerLateWriteTest() { restart(std::chrono::milliseconds(150)); }
   void restart(std::chrono::milliseconds late_write) {
     machine_.stop();
     machine_.options.late_write = late_write;
@@ -34,8 +29,6 @@ class LayerLateWriteTest : public testing::Test {
     ASSERT_TRUE(sent_ && next_);
     EXPECT_GE(*next_ - *sent_, machine_.options.late_write);
   }
-  std::shared_ptr<storage::FakeRemote> remote_;
-  Machine machine_;
   std::optional<Clock::time_point> sent_;
   std::optional<Clock::time_point> next_;
 };

@@ -12,16 +12,9 @@
 namespace atl::fs {
 namespace {
 
-using storage::FakeRemote;
-
-class LayerOvertakenTest : public testing::Test {
+class LayerOvertakenTest : public LayerTest {
  protected:
-  LayerOvertakenTest() : remote_(std::make_shared<FakeRemote>()), machine_(remote_) {
-    remote_->put("a", "alpha");
-    remote_->put("d/b", "beta");
-    machine_.options.exports = ExportPolicy::kOnDemand;
-    machine_.start();
-  }
+  LayerOvertakenTest() { machine_.start(); }
   // `act` comes before the first such call.
   void at_first(const std::string& call, const std::function<void()>& act) {
     remote_->set_fault([=, this](std::string_view now) -> std::optional<Error> {
@@ -34,8 +27,6 @@ class LayerOvertakenTest : public testing::Test {
     EXPECT_TRUE(acted_);
     EXPECT_EQ(machine_.layer().counts().conflicts, 0U);
   }
-  std::shared_ptr<FakeRemote> remote_;
-  Machine machine_;
   std::atomic<bool> acted_ = false;
 };
 

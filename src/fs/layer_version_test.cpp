@@ -10,27 +10,17 @@ using testing::Contains;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-class LayerVersionTest : public testing::Test {
+class LayerVersionTest : public LayerTest {
  protected:
-  LayerVersionTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
-    remote_->put("a", "alpha");
-    remote_->put("d/b", "beta");
-    machine_.options.exports = ExportPolicy::kOnDemand;
+  // A handle of "alpha", which has been read; the bucket has "theirs" by now.
+  Handle open_before_it_is_replaced(int flags) {
+    const auto open = machine_.open("a", flags);
+    EXPECT_TRUE(open);
+    EXPECT_EQ(machine_.read(*open, 0, 10), "alpha");
+    remote_->put("a", "theirs");
+    machine_.age();
+    return *open;
   }
-  void start(ConflictPolicy policy) {
-    machine_.options.conflicts = policy;
-    machine_.start();
-    ASSERT_EQ(machine_.read("a"), "alpha");
-  }
-  void settle_with_conflicts(uint64_t conflicts) {
-    machine_.settle();
-    EXPECT_EQ(machine_.layer().counts().conflicts, conflicts);
-    if (conflicts > 0) {
-      EXPECT_THAT(machine_.log(), Contains(StartsWith("conflict: ")));
-    }
-  }
-  std::shared_ptr<storage::FakeRemote> remote_;
-  Machine machine_;
 };
 
 // Its attributes are changed by the path, after the bucket has got a version that the open file is not of.
@@ -67,15 +57,11 @@ TEST_F(LayerVersionTest, what_is_written_into_an_older_version_never_replaces_a_
 
 TEST_F(LayerVersionTest, what_is_written_into_an_older_version_is_put_beside_the_newer_one) {
   start(ConflictPolicy::kKeepBoth);
-  const auto open = machine_.open("a", O_RDWR);
-  ASSERT_TRUE(open);
-  ASSERT_EQ(machine_.read(*open, 0, 10), "alpha");
-  remote_->put("a", "theirs");
-  machine_.age();
+  const Handle open = open_before_it_is_replaced(O_RDWR);
   ASSERT_TRUE(machine_.look("a"));
   const std::string bytes = "LL";
-  EXPECT_TRUE(machine_.layer().write(*open, 2, std::as_bytes(std::span(bytes))));
-  machine_.close(*open);
+  EXPECT_TRUE(machine_.layer().write(open, 2, std::as_bytes(std::span(bytes))));
+  machine_.close(open);
   settle_with_conflicts(1);
   EXPECT_EQ(remote_->content("a"), "theirs");
   EXPECT_EQ(remote_->content(machine_.list("")[1]), "alLLa");
@@ -84,14 +70,10 @@ TEST_F(LayerVersionTest, what_is_written_into_an_older_version_is_put_beside_the
 TEST_F(LayerVersionTest,
        who_opens_a_file_that_was_replaced_gets_the_new_version_whoever_has_the_old_one) {
   start(ConflictPolicy::kKeepBoth);
-  const auto before = machine_.open("a", O_RDONLY);
-  ASSERT_TRUE(before);
-  ASSERT_EQ(machine_.read(*before, 0, 10), "alpha");
-  remote_->put("a", "theirs");
-  machine_.age();
+  const Handle before = open_before_it_is_replaced(O_RDONLY);
   EXPECT_EQ(machine_.read("a"), "theirs");
-  EXPECT_EQ(machine_.read(*before, 0, 10), "alpha");
-  machine_.close(*before);
+  EXPECT_EQ(machine_.read(before, 0, 10), "alpha");
+  machine_.close(before);
 }
 
 // The kernel has one memory of a file for all of its handles.

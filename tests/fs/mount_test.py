@@ -224,6 +224,21 @@ class Mount(mounting.Mounting):
                     self.assertEqual(os.pread(after.fileno(), piece, offset), b"b" * piece)
         self.assertEqual(path.read_bytes(), b"b" * size)
 
+    def test_a_truncation_through_an_old_handle_spares_the_new_version(self):
+        self.bucket.put("file", b"old")
+        self.mount()
+        path = self.point / "file"
+        before = os.open(path, os.O_RDWR)
+        self.bucket.put("file", b"new and longer")
+        self.atoll("import", self.point)
+        path.chmod(0o600)
+        with self.assertRaises(OSError) as refused:
+            os.ftruncate(before, 0)
+        self.assertEqual(refused.exception.errno, errno.ESTALE)
+        os.close(before)
+        self.atoll("umount", self.point)
+        self.assertEqual(self.bucket.get("file"), b"new and longer")
+
     def test_without_a_daemon_the_commands_open_the_bucket_themselves(self):
         self.bucket.put("a", b"12345")
         self.assertIn("1 file in the cache", self.atoll("preload", self.uri).stdout)
