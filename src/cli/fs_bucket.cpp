@@ -75,10 +75,10 @@ void tell_environment(const fs::MountSettings& settings) {
   }
 }
 
-Result<storage::Bucket> open_bucket(const std::string& uri) {
+Result<storage::Bucket> open_bucket(const std::string& uri, storage::BucketOptions options) {
   std::string_view trimmed = uri;
   while (trimmed.ends_with('/')) trimmed.remove_suffix(1);
-  return storage::open_bucket(trimmed);
+  return storage::open_bucket(trimmed, options);
 }
 
 Result<std::string> state_directory(const storage::Bucket& bucket,

@@ -19,7 +19,7 @@ namespace atl::cli {
 void tell_environment(const fs::MountSettings& settings);
 
 // Without a request to the bucket.
-Result<storage::Bucket> open_bucket(const std::string& uri);
+Result<storage::Bucket> open_bucket(const std::string& uri, storage::BucketOptions options = {});
 
 // Where journal, changed files and control socket of this bucket lie: what the settings say, else below
 // /var/lib/atoll for root and below $XDG_STATE_HOME or ~/.local/state for others, by a name of its own for

@@ -67,7 +67,7 @@ Result<void> serve(const MountCommand& command,
   // Its many threads would have malloc keep as many heaps, each with what was freed in it.
   constexpr int kHeaps = 4;
   ::mallopt(M_ARENA_MAX, kHeaps);
-  const auto bucket = ATOLL_TRY(open_bucket(command.uri));
+  const auto bucket = ATOLL_TRY(open_bucket(command.uri, {.direct_read_ahead = true}));
   // One answer tells whether bucket, credentials and region are right, before anybody waits for a mount or
   // a directory is made for it.
   ATOLL_TRY(bucket.remote->list_page("", ""));

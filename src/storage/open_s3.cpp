@@ -105,7 +105,7 @@ Result<std::shared_ptr<Remote>> open_impatient_remote(std::string_view uri,
   return make_remote(uri, all, patience);
 }
 
-Result<Bucket> open_bucket(std::string_view uri) {
+Result<Bucket> open_bucket(std::string_view uri, BucketOptions options) {
   Bucket bucket;
   bucket.settings = ATOLL_TRY(read_cache_settings(environment_variable));
   const std::string& directory = bucket.settings.directory;
@@ -115,7 +115,9 @@ Result<Bucket> open_bucket(std::string_view uri) {
   bucket.remote =
       ATOLL_TRY(share(all.remotes[std::string(uri)], [&] { return make_remote(uri, all); }));
   bucket.cache = ATOLL_TRY(share(all.caches[directory], [&] {
-    return BlockCache::open({.directory = directory, .max_bytes = bucket.settings.max_bytes});
+    return BlockCache::open({.directory = directory,
+                             .max_bytes = bucket.settings.max_bytes,
+                             .direct_read_ahead = options.direct_read_ahead});
   }));
   // SQLite's locks and shared memory reach no further than one machine; the cache's directory may be many's.
   const std::string names = fmt::format("{}/names/{}", directory, host_name());

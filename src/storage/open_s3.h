@@ -29,7 +29,10 @@ struct Bucket {
 // Asks the bucket nothing yet. What a process opens while something of the same kind is open is shared: the
 // connections, the listing of the same URI, the cache. Errors: kInvalidInput for a URI or settings that are
 // none; those of BlockCache::open and Namespace::open.
-Result<Bucket> open_bucket(std::string_view uri);
+struct BucketOptions {
+  bool direct_read_ahead = false;  // of BlockCacheOptions
+};
+Result<Bucket> open_bucket(std::string_view uri, BucketOptions options = {});
 // What S3 tells an SQS queue of this URI's objects comes into `names` as soon as it is told, while the result lives
 // (storage/namespace/sqs_events.h). kInvalidInput: no queue's URL.
 Result<std::unique_ptr<SqsEvents>> hear_events(std::string_view uri,

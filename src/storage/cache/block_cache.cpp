@@ -103,9 +103,7 @@ class SharedBlockCache : public BlockCache {
       : options_(std::move(options)),
         shelf_(std::move(shelf)),
         leases_(shelf_->files(), parts.self, parts.host, parts.clock),
-        fetcher_(*shelf_, leases_, options_.max_fetches, options_.max_fetch_bytes, [this] {
-          look_after();
-        }) {
+        fetcher_(*shelf_, leases_, options_, [this] { look_after(); }) {
     leases_.clean();
   }
 
@@ -239,6 +237,7 @@ Result<std::shared_ptr<BlockCache>> open_block_cache(BlockCacheOptions options,
   // A process may have a cache open twice.
   const auto instance = std::chrono::steady_clock::now().time_since_epoch().count();
   const BlockShelfOptions shelf_options{options.directory,
+                                        options.block_bytes,
                                         options.max_bytes,
                                         options.min_free_bytes,
                                         parts.self.boot,

@@ -39,6 +39,9 @@ struct BlockCacheOptions {
   int max_fetches = 32;                         // GETs under way at a time, of this process
   uint64_t max_fetch_bytes = uint64_t{8}
                              << 20;  // adjacent blocks are fetched by one GET up to this
+  // What is read ahead comes past the page cache (O_DIRECT) unless that has it: for a mount, where the kernel keeps the same
+  // bytes as pages of the mounted file.
+  bool direct_read_ahead = false;
 };
 
 struct BlockCacheCounts {

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <atomic>
+#include <cerrno>
 #include <fstream>
+#include <future>
 
 #include "storage/cache/block_cache.h"
 #include "storage/cache/block_cache_parts.h"
@@ -27,6 +30,30 @@ class BlockCacheFaultsTest : public CacheFixture {
     const auto blob = cache.read(remote_, version, 0, version.size_bytes);
     return blob && blob->text() == *remote_->content(version.key);
   }
+  // The same as a reader that is ahead of itself asks for it.
+  bool reads_ahead_right(BlockCache& cache, const ObjectVersion& version) {
+    const uint64_t block_bytes = options_.block_bytes;
+    const uint64_t blocks = (version.size_bytes + block_bytes - 1) / block_bytes;
+    std::string bytes(version.size_bytes, '?');
+    std::promise<void> all;
+    std::atomic<uint64_t> left = blocks;
+    std::atomic<bool> failed = false;
+    cache.read_async(remote_,
+                     version,
+                     0,
+                     blocks,
+                     BlockCache::Urgency::kAhead,
+                     [&](uint64_t index, const Result<Blob>& block) {
+                       if (block) {
+                         bytes.replace(index * block_bytes, block->size(), block->text());
+                       } else {
+                         failed = true;
+                       }
+                       if (--left == 0) all.set_value();
+                     });
+    all.get_future().wait();
+    return !failed && bytes == *remote_->content(version.key);
+  }
   // What a look at the directory says is held, against the account.
   uint64_t bytes_on_disk() const {
     uint64_t bytes = 0;
@@ -38,7 +65,19 @@ class BlockCacheFaultsTest : public CacheFixture {
   std::shared_ptr<FakeRemote> remote_ = std::make_shared<FakeRemote>();
 };
 
-TEST_F(BlockCacheFaultsTest, any_call_may_fail_and_every_read_is_right) {
+class BlockCacheReadsTest : public BlockCacheFaultsTest,
+                            public ::testing::WithParamInterface<bool> {
+ protected:
+  BlockCacheReadsTest() { options_.direct_read_ahead = GetParam(); }
+  bool reads_right(BlockCache& cache, const ObjectVersion& version) {
+    return GetParam() ? reads_ahead_right(cache, version)
+                      : BlockCacheFaultsTest::reads_right(cache, version);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(DirectOrNot, BlockCacheReadsTest, ::testing::Bool());
+
+TEST_P(BlockCacheReadsTest, any_call_may_fail_and_every_read_is_right) {
   options_.max_bytes = 3 * 2 * kMinimumBlock;
   std::vector<ObjectVersion> versions;
   for (uint64_t i = 0; i < 2; ++i) {
@@ -70,6 +109,69 @@ TEST_F(BlockCacheFaultsTest, any_call_may_fail_and_every_read_is_right) {
     }
   }
   EXPECT_GT(failures, 100);
+}
+
+// Files that the page cache never has, and what was asked of them.
+class ColdFiles : public FileOperations {
+ public:
+  std::atomic<int> direct{0};
+  bool can_be_direct = true;
+
+  bool is_in_page_cache(int /*fd*/, uint64_t /*bytes*/) override { return false; }
+  int set_direct(int fd, bool on) override {
+    if (on) ++direct;
+    if (can_be_direct) return FileOperations::set_direct(fd, on);
+    errno = EINVAL;
+    return -1;
+  }
+};
+
+class BlockCacheDirectTest : public BlockCacheFaultsTest {
+ protected:
+  BlockCacheDirectTest() {
+    options_.direct_read_ahead = true;
+    reads_right(*open(), version_);
+  }
+  std::shared_ptr<BlockCache> open_cold() {
+    BlockCacheParts parts;
+    parts.files = &cold_;
+    return open_block_cache(options_, parts).value();
+  }
+  ColdFiles cold_;
+  const ObjectVersion version_ = put(*remote_, "k", 7 * kMinimumBlock + 1234);
+};
+
+TEST_F(BlockCacheDirectTest, what_is_read_ahead_comes_past_the_page_cache) {
+  const auto cache = open_cold();
+  EXPECT_TRUE(reads_ahead_right(*cache, version_));
+  EXPECT_EQ(cold_.direct, 8);
+  EXPECT_TRUE(reads_right(*cache, version_));
+  EXPECT_EQ(cold_.direct, 8);
+  EXPECT_EQ(cache->counts().hits, 16);
+  EXPECT_EQ(remote_->counts().bytes_read, version_.size_bytes);
+}
+
+TEST_F(BlockCacheDirectTest, where_it_cannot_be_done_it_is_read_as_ever) {
+  cold_.can_be_direct = false;
+  const auto cache = open_cold();
+  EXPECT_TRUE(reads_ahead_right(*cache, version_));
+  EXPECT_EQ(cold_.direct, 8);
+  EXPECT_EQ(remote_->counts().bytes_read, version_.size_bytes);
+}
+
+TEST_F(BlockCacheDirectTest, damage_is_found) {
+  const auto damaged = block_files().front();
+  {
+    std::fstream stream(damaged, std::ios::in | std::ios::out | std::ios::binary);
+    const auto last = static_cast<std::streamoff>(fs::file_size(damaged)) - 1;
+    stream.seekg(last);
+    const int other = ~stream.get();
+    stream.seekp(last);
+    stream.put(static_cast<char>(other));
+  }
+  const auto cache = open_cold();
+  EXPECT_TRUE(reads_ahead_right(*cache, version_));
+  EXPECT_EQ(cache->counts().corrupt, 1);
 }
 
 TEST_F(BlockCacheFaultsTest, opening_fails_or_works_whichever_call_fails) {

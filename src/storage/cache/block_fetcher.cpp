@@ -49,15 +49,15 @@ Result<void> check_answer(const CachedObject& object,
 
 BlockFetcher::BlockFetcher(BlockShelf& shelf,
                            Leases& leases,
-                           int max_fetches,
-                           uint64_t max_fetch_bytes,
+                           const BlockCacheOptions& options,
                            std::function<void()> upkeep)
     : shelf_(shelf),
       leases_(leases),
       upkeep_(std::move(upkeep)),
-      max_fetches_(std::max(1, max_fetches)),
-      max_ahead_fetches_(std::max(1, max_fetches - max_fetches / 4)),
-      max_fetch_bytes_(max_fetch_bytes),
+      max_fetches_(std::max(1, options.max_fetches)),
+      max_ahead_fetches_(std::max(1, options.max_fetches - options.max_fetches / 4)),
+      max_fetch_bytes_(options.max_fetch_bytes),
+      ahead_by_(options.direct_read_ahead ? BlockFiles::By::kDirect : BlockFiles::By::kPageCache),
       workers_(kWorkers),
       watcher_([this] { watch(); }) {}
 
@@ -146,9 +146,10 @@ BlockFetcher::Flight* BlockFetcher::join(const std::shared_ptr<Remote>& remote,
 
 void BlockFetcher::look(const Run& run) {
   Run missing{{}, run.urgency};
+  const auto by = run.urgency == Urgency::kAhead ? ahead_by_ : BlockFiles::By::kPageCache;
   for (Flight* flight : run.flights) {
     const CachedObject& object = *flight->object;
-    auto found = shelf_.find(object, flight->key.index, 0, object.block_bytes);
+    auto found = shelf_.find(object, flight->key.index, 0, object.block_bytes, by);
     if (found) {
       if (!flight->waited) counts_.hits.fetch_add(1);
       land(flight, std::move(*found));

@@ -44,8 +44,7 @@ class BlockFetcher {
   // `upkeep` is called about once a second, from a thread of the fetcher's.
   BlockFetcher(BlockShelf& shelf,
                Leases& leases,
-               int max_fetches,
-               uint64_t max_fetch_bytes,
+               const BlockCacheOptions& options,
                std::function<void()> upkeep);
   // Cancels what has not begun and waits for the rest.
   ~BlockFetcher();
@@ -116,6 +115,7 @@ class BlockFetcher {
   const int max_fetches_;
   const int max_ahead_fetches_;
   const uint64_t max_fetch_bytes_;
+  const BlockFiles::By ahead_by_;
   FetcherCounts counts_;
 
   std::mutex mutex_;

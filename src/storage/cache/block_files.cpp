@@ -18,6 +18,10 @@ namespace atl::storage {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
+// What a mount reads ahead at the most, and what is being read besides.
+constexpr uint64_t kBufferBytes = uint64_t{72} << 20;
+// Of names of usual lengths, rounded up to pages.
+constexpr uint64_t kMostHeaderBytes = 2 * kPageBytes;
 constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY;
 
 std::optional<uint64_t> id_of(int shard, const std::string& name) {
@@ -82,10 +86,16 @@ void for_each_name(int directory, const std::function<void(const std::string& na
   }
 }
 
+BlockFiles::BlockFiles(FileOperations& files, std::string writer, uint64_t block_bytes)
+    : files_(files),
+      buffers_(block_bytes + kMostHeaderBytes, kBufferBytes / (block_bytes + kMostHeaderBytes)),
+      writer_(std::move(writer)) {}
+
 Result<std::unique_ptr<BlockFiles>> BlockFiles::open(const std::string& directory,
                                                      std::string writer,
+                                                     uint64_t block_bytes,
                                                      FileOperations& files) {
-  std::unique_ptr<BlockFiles> opened(new BlockFiles(files, std::move(writer)));
+  std::unique_ptr<BlockFiles> opened(new BlockFiles(files, std::move(writer), block_bytes));
   ATOLL_TRY_CONTEXT(opened->open_all(directory), "opening the block cache");
   return opened;
 }
@@ -155,14 +165,22 @@ Result<void> BlockFiles::check_writable(const std::string& directory) {
   return {};
 }
 
-BlockFiles::Read BlockFiles::read(const CachedObject& object,
-                                  uint64_t index,
-                                  uint64_t offset,
-                                  uint64_t size_bytes) {
+// What of a block's file is to be read: the header, and whole pieces, because only those can be checked.
+struct BlockFiles::Place {
+  const CachedObject& object;
+  uint64_t index = 0;
+  uint64_t from = 0;  // of the block's bytes
+  uint64_t to = 0;
+  uint64_t header_bytes = 0;
+
+  uint64_t bytes() const { return header_bytes + to - from; }
+};
+
+BlockFiles::Read BlockFiles::read(
+    const CachedObject& object, uint64_t index, uint64_t offset, uint64_t size_bytes, By by) {
   const uint64_t data_bytes = object.data_bytes(index);
   const uint64_t begin = std::min(offset, data_bytes);
   const uint64_t end = begin + std::min(size_bytes, data_bytes - begin);
-  // Whole pieces, because only those can be checked.
   const uint64_t from = begin / kPieceBytes * kPieceBytes;
   const uint64_t to = std::min(data_bytes, (end + kPieceBytes - 1) / kPieceBytes * kPieceBytes);
   const uint64_t id = object.block_id(index);
@@ -173,7 +191,8 @@ BlockFiles::Read BlockFiles::read(const CachedObject& object,
     if (errno == ELOOP) files_.remove(folder, name);
     return {};
   }
-  Read result = read_open(fd.get(), object, index, from, to);
+  const Place place{object, index, from, to, block_header_bytes(object, index)};
+  Read result = read_open(fd.get(), place, by);
   if (result.found == Found::kDamaged) files_.remove(folder, name);
   if (result.found == Found::kYes && (from != begin || to != end)) {
     const auto owner = std::make_shared<const Blob>(std::move(result.bytes));
@@ -182,35 +201,53 @@ BlockFiles::Read BlockFiles::read(const CachedObject& object,
   return result;
 }
 
-BlockFiles::Read BlockFiles::read_open(
-    int fd, const CachedObject& object, uint64_t index, uint64_t from, uint64_t to) {
-  Read damaged{Found::kDamaged, {}};
-  const uint64_t header_bytes = block_header_bytes(object, index);
+BlockFiles::Read BlockFiles::read_open(int fd, const Place& place, By by) {
+  const Read damaged{Found::kDamaged, {}};
   struct stat status {};
   if (files_.status(fd, &status) != 0) return {};
   if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid() ||
-      static_cast<uint64_t>(status.st_size) != header_bytes + object.data_bytes(index)) {
+      static_cast<uint64_t>(status.st_size) !=
+          place.header_bytes + place.object.data_bytes(place.index)) {
     return damaged;
   }
-  const auto header_buffer = std::make_unique_for_overwrite<std::byte[]>(header_bytes);
-  const std::shared_ptr<std::byte[]> data = std::make_shared_for_overwrite<std::byte[]>(to - from);
-  const std::span<std::byte> bytes(data.get(), to - from);
+  BlockBuffers::Buffer buffer;
+  const bool direct = by == By::kDirect && read_direct(fd, place, buffer);
+  if (!direct && !read_by_page_cache(fd, place, buffer)) return damaged;
+  const auto bytes = buffer.bytes.subspan(place.header_bytes, place.to - place.from);
+  const auto header = parse_block_header(buffer.bytes.first(place.header_bytes));
+  if (!header || !header->is_of(place.object, place.index) ||
+      !pieces_hold(*header, place.from, bytes)) {
+    return damaged;
+  }
+  return {Found::kYes, Blob(std::move(buffer.owner), bytes)};
+}
+
+// False: it is to be read in the other way.
+bool BlockFiles::read_direct(int fd, const Place& place, BlockBuffers::Buffer& buffer) {
+  // Of a part, more would be read than is wanted.
+  if (place.from > 0 || files_.is_in_page_cache(fd, place.bytes())) return false;
+  if (files_.set_direct(fd, true) != 0) return false;
+  buffer = buffers_.take(disk_bytes_of(place.bytes()));
+  const iovec part = part_of(buffer.bytes.data(), buffer.bytes.size());
+  const ssize_t n = files_.read(fd, &part, 1, 0);
+  if (n >= 0 && static_cast<uint64_t>(n) >= place.bytes()) return true;
+  files_.set_direct(fd, false);
+  return false;
+}
+
+bool BlockFiles::read_by_page_cache(int fd, const Place& place, BlockBuffers::Buffer& buffer) {
+  buffer = buffers_.take(place.bytes());
+  const auto header = buffer.bytes.first(place.header_bytes);
+  const auto bytes = buffer.bytes.subspan(place.header_bytes);
   const auto read_at = [&](uint64_t base) {
     return [this, fd, base](const iovec* parts, int count, uint64_t offset) {
       return files_.read(fd, parts, count, base + offset);
     };
   };
-  std::vector<iovec> parts{part_of(header_buffer.get(), header_bytes)};
-  if (from == 0) parts.push_back(part_of(bytes.data(), bytes.size()));
-  if (!transfer(parts, read_at(0))) return damaged;
-  if (from > 0 && !transfer({part_of(bytes.data(), bytes.size())}, read_at(header_bytes + from))) {
-    return damaged;
-  }
-  const auto header = parse_block_header({header_buffer.get(), header_bytes});
-  if (!header || !header->is_of(object, index) || !pieces_hold(*header, from, bytes)) {
-    return damaged;
-  }
-  return {Found::kYes, Blob(data, bytes)};
+  if (place.from == 0)
+    return transfer({part_of(buffer.bytes.data(), buffer.bytes.size())}, read_at(0));
+  return transfer({part_of(header.data(), header.size())}, read_at(0)) &&
+         transfer({part_of(bytes.data(), bytes.size())}, read_at(place.header_bytes + place.from));
 }
 
 bool BlockFiles::is_there(uint64_t id) {

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "storage/cache/block_buffers.h"
 #include "storage/cache/block_header.h"
 #include "storage/cache/file_operations.h"
 #include "storage/storage.h"
@@ -39,17 +40,25 @@ class BlockFiles {
   // Makes what is missing. `writer` names this process; temporary files begin with it.
   // kPermission: the directory is another user's, or others may write to it. kIo: it cannot be made or
   // written to.
+  // Blocks of `block_bytes` are read into memory that is used again.
   static Result<std::unique_ptr<BlockFiles>> open(const std::string& directory,
                                                   std::string writer,
+                                                  uint64_t block_bytes,
                                                   FileOperations& files);
 
   enum class Found { kNo, kYes, kDamaged };
+  // kDirect: past the page cache, unless that has the block: for bytes that somebody else keeps in memory.
+  enum class By { kPageCache, kDirect };
   struct Read {
     Found found = Found::kNo;
     Blob bytes;
   };
   // The bytes [offset, offset + size) of the block, checked. A damaged block is removed.
-  Read read(const CachedObject& object, uint64_t index, uint64_t offset, uint64_t size_bytes);
+  Read read(const CachedObject& object,
+            uint64_t index,
+            uint64_t offset,
+            uint64_t size_bytes,
+            By by = By::kPageCache);
   bool is_there(uint64_t id);
   // Whole or not at all; false: the disk did not take it.
   bool write(const CachedObject& object, uint64_t index, std::span<const std::byte> data);
@@ -70,17 +79,20 @@ class BlockFiles {
   FileOperations& files() { return files_; }
 
  private:
-  BlockFiles(FileOperations& files, std::string writer)
-      : files_(files), writer_(std::move(writer)) {}
+  BlockFiles(FileOperations& files, std::string writer, uint64_t block_bytes);
   Result<void> open_all(const std::string& directory);
   Result<UniqueFd> open_folder(int parent, const std::string& name, const std::string& path);
   Result<void> check_writable(const std::string& directory);
   bool write_temporary(const std::string& name,
                        const std::string& header,
                        std::span<const std::byte> data);
-  Read read_open(int fd, const CachedObject& object, uint64_t index, uint64_t from, uint64_t to);
+  struct Place;
+  Read read_open(int fd, const Place& place, By by);
+  bool read_direct(int fd, const Place& place, BlockBuffers::Buffer& buffer);
+  bool read_by_page_cache(int fd, const Place& place, BlockBuffers::Buffer& buffer);
 
   FileOperations& files_;
+  BlockBuffers buffers_;
   const std::string writer_;
   std::atomic<uint64_t> written_{0};
   UniqueFd directory_;

@@ -10,7 +10,8 @@ namespace atl::storage {
 Result<std::unique_ptr<BlockShelf>> BlockShelf::open(const BlockShelfOptions& options,
                                                      FileOperations& files) {
   std::unique_ptr<BlockShelf> shelf(new BlockShelf(options));
-  shelf->files_ = ATOLL_TRY(BlockFiles::open(options.directory, options.writer, files));
+  shelf->files_ =
+      ATOLL_TRY(BlockFiles::open(options.directory, options.writer, options.block_bytes, files));
   // One after the other: the first counts what is there, and the next ones find it counted. Where there
   // are no locks, each counts for itself.
   const UniqueFd opening(files.open(shelf->files_->directory(), "temporary", O_RDONLY));
@@ -27,9 +28,10 @@ Result<std::unique_ptr<BlockShelf>> BlockShelf::open(const BlockShelfOptions& op
 std::optional<Blob> BlockShelf::find(const CachedObject& object,
                                      uint64_t index,
                                      uint64_t offset,
-                                     uint64_t size_bytes) {
+                                     uint64_t size_bytes,
+                                     BlockFiles::By by) {
   const uint64_t id = object.block_id(index);
-  BlockFiles::Read read = files_->read(object, index, offset, size_bytes);
+  BlockFiles::Read read = files_->read(object, index, offset, size_bytes, by);
   if (read.found == BlockFiles::Found::kYes) {
     remove_all(table_->use({id, disk_bytes_of(object, index)}));
     return std::move(read.bytes);

@@ -19,6 +19,7 @@ namespace atl::storage {
 
 struct BlockShelfOptions {
   std::string directory;
+  uint64_t block_bytes = 0;
   uint64_t max_bytes = 0;
   uint64_t min_free_bytes = 0;
   std::string boot;    // names what the processes of this machine share; "": nothing
@@ -35,7 +36,8 @@ class BlockShelf {
   std::optional<Blob> find(const CachedObject& object,
                            uint64_t index,
                            uint64_t offset,
-                           uint64_t size_bytes);
+                           uint64_t size_bytes,
+                           BlockFiles::By by = BlockFiles::By::kPageCache);
   // False: it is not kept. To be called by one process at a time for a block.
   bool keep(const CachedObject& object, uint64_t index, std::span<const std::byte> data);
   uint64_t held_bytes(const CachedObject& object) const;

@@ -21,6 +21,7 @@ class FaultyFiles : public FileOperations {
     kMake,
     kStatus,
     kRead,
+    kDirect,
     kWrite,
     kClose,
     kRename,
@@ -57,6 +58,12 @@ class FaultyFiles : public FileOperations {
   }
   ssize_t read(int fd, const struct iovec* parts, int count, uint64_t offset) override {
     return fails(Call::kRead) ? -1 : FileOperations::read(fd, parts, count, offset);
+  }
+  bool is_in_page_cache(int fd, uint64_t bytes) override {
+    return !fails(Call::kDirect) && FileOperations::is_in_page_cache(fd, bytes);
+  }
+  int set_direct(int fd, bool direct) override {
+    return fails(Call::kDirect) ? -1 : FileOperations::set_direct(fd, direct);
   }
   ssize_t write(int fd, const struct iovec* parts, int count, uint64_t offset) override {
     if (!fails(Call::kWrite)) return FileOperations::write(fd, parts, count, offset);

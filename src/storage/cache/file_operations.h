@@ -22,6 +22,10 @@ class FileOperations {
   virtual int status(int fd, struct stat* status);
   virtual int status_at(int directory, const std::string& name, struct stat* status);
   virtual ssize_t read(int fd, const struct iovec* parts, int count, uint64_t offset);
+  // Whether the kernel holds all of the file's first bytes in its page cache.
+  virtual bool is_in_page_cache(int fd, uint64_t bytes);
+  // Reads pass the page cache by from here on (O_DIRECT): whole pages into whole pages. Not every file system can.
+  virtual int set_direct(int fd, bool direct);
   virtual ssize_t write(int fd, const struct iovec* parts, int count, uint64_t offset);
   virtual int close(int fd);  // of files that were written to: here some file systems report
   virtual int rename(int from_directory,

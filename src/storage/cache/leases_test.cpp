@@ -17,7 +17,7 @@ using std::chrono::seconds;
 // A process of a machine with a clock of its own.
 struct Machine {
   Machine(const std::string& directory, ProcessIdentity identity, std::string host)
-      : files(BlockFiles::open(directory, identity.text() + "-0", operations).value()),
+      : files(BlockFiles::open(directory, identity.text() + "-0", 4096, operations).value()),
         leases(*files, identity, std::move(host), [this] {
           return std::chrono::steady_clock::time_point(now);
         }) {}
