@@ -12,6 +12,18 @@
 #include "storage/key.h"
 
 namespace atl::fs {
+
+// ENAMETOOLONG, EILSEQ, EINVAL: an object at `path` could never be exported, or be found again.
+FsResult<void> Changes::check_name(Kind kind, std::string_view path, std::string_view name) {
+  // S3's rule.
+  if (!is_utf8(name)) return fail_fs(EILSEQ, fmt::format("{}: keys of objects are UTF-8", path));
+  if (key_of(kind, path).size() > storage::kMaxKeyBytes) return fail_fs(ENAMETOOLONG);
+  if (auto valid = storage::check_key(path); !valid) {
+    return fail_fs(EINVAL, valid.error().to_string());
+  }
+  return {};
+}
+
 FsResult<NodePtr> Changes::create(Tree::Lock& lock,
                                   const NodePtr& parent,
                                   std::string_view name,
@@ -21,12 +33,7 @@ FsResult<NodePtr> Changes::create(Tree::Lock& lock,
   if (found.error().error_number != ENOENT) return tl::unexpected(found.error());
   if (parent->unlinked) return fail_fs(ENOENT);
   const std::string path = join(NodeTable::path_of(*parent), name);
-  // S3's rule; a name that is not could never be exported.
-  if (!is_utf8(name)) return fail_fs(EILSEQ, path + ": keys of objects are UTF-8");
-  if (auto valid = storage::check_key(path); !valid) {
-    return fail_fs(EINVAL, valid.error().to_string());
-  }
-  if (key_of(like.kind, path).size() > storage::kMaxKeyBytes) return fail_fs(ENAMETOOLONG);
+  ATOLL_TRY(check_name(like.kind, path, name));
 
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   const Row directory = ATOLL_TRY(edit.row_of(parent));
@@ -36,6 +43,10 @@ FsResult<NodePtr> Changes::create(Tree::Lock& lock,
   like.name = name;
   like.accessed_ns = like.modified_ns = like.changed_ns = now_ns();
   like.xattrs_here = true;
+  if ((directory.mode & S_ISGID) != 0) {
+    like.gid = directory.gid;
+    if (like.kind == Kind::kDirectory) like.mode |= S_ISGID;
+  }
   ATOLL_TRY(edit.arrive(like, path));
   LocalFile file;
   if (like.kind == Kind::kFile) {
@@ -61,7 +72,7 @@ FsResult<void> Changes::erase_gone_children(InodeNumber directory) {
 void Changes::unlink_node(InodeNumber inode, const Row& row, const NodePtr& parent) {
   auto node = tree_.nodes().find(inode);
   if (!node || node->unlinked) node = tree_.nodes().child(parent->number, row.name);
-  if (row.has_content) tree_.files().remove(inode);
+  if (row.has_content) tree_.remove_later(inode);
   tree_.orphan(inode);
   if (!node) return;
   node->seen = row;
@@ -95,8 +106,16 @@ FsResult<void> Changes::check_empty(Tree::Lock& lock, const NodePtr& directory) 
     lock.lock();
     if (!entries) return tl::unexpected(entries.error());
     if (!entries->empty()) return fail_fs(ENOTEMPTY);
-    if (ATOLL_TRY(tree_.journal().has_children(directory->number, false)))
-      return fail_fs(ENOTEMPTY);
+    if (directory->unlinked) return fail_fs(ENOENT);
+    // Rows that the bucket does not bear out any more are shown to nobody; to look at one drops it.
+    for (const Row& row :
+         ATOLL_TRY(tree_.journal().children(directory->number, "", Tree::kBatch))) {
+      if (row.kind == Kind::kGone) continue;
+      const auto found = tree_.child(lock, directory, row.name);
+      if (found) return fail_fs(ENOTEMPTY);
+      if (found.error().error_number != ENOENT) return tl::unexpected(found.error());
+    }
+    if (ATOLL_TRY(tree_.journal().has_children(directory->number, false))) continue;
     if (directory->unlinked) return fail_fs(ENOENT);
     if (tree_.folds() == folds) return {};
   }
@@ -220,10 +239,15 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
     content->set_writable(std::move(file));
     return {};
   }
-  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  // A file of that number is to go only when the disk knows why; the new one must not be it.
+  if (tree_.has_to_remove(node->number)) ATOLL_TRY(tree_.sync_journal());
+  const auto before = ATOLL_TRY(tree_.journal().row(node->number));
+  // Bytes that the bucket has, too, must not change under a row that says so.
+  const bool kept = before && before->has_content && !before->content_dirty;
+  auto edit = ATOLL_TRY(Edit::begin(tree_, kept));
   // The handle's version counts, not the one that the bucket may have by now: the export will see.
   const auto state = content->state();
-  if (!ATOLL_TRY(tree_.journal().row(node->number))) {
+  if (!before) {
     if (node->seen.kind != Kind::kFile) return Tree::replaced(*node);
     node->seen.base = state.base;
     node->seen.known_etag = state.base.etag;

@@ -46,12 +46,19 @@ class Changes {
   FsResult<void> make_writable(const NodePtr& node, const std::shared_ptr<Content>& content);
 
  private:
+  static FsResult<void> check_name(Kind kind, std::string_view path, std::string_view name);
   FsResult<void> check_empty(Tree::Lock& lock, const NodePtr& directory);
   void unlink_node(InodeNumber inode, const Row& row, const NodePtr& parent);
   FsResult<void> erase_gone_children(InodeNumber directory);
 
   // ---- of rename
   struct Moving;
+  FsResult<void> rename_once(Tree::Lock& lock,
+                             const NodePtr& from,
+                             std::string_view name,
+                             const NodePtr& to,
+                             std::string_view new_name,
+                             unsigned flags);
   FsResult<void> check_rename(const Moving& from, const Moving* to, unsigned flags) const;
   FsResult<void> take_in(Tree::Lock& lock, const NodePtr& directory);
   FsResult<void> lift(Edit& edit, Row& row, const std::string& path);

@@ -2,6 +2,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -22,20 +23,27 @@ bool is_all_here(const Row& row) {
   return row.kind != Kind::kFile || (row.has_content && row.present.covers({0, row.base.limit}));
 }
 
-// "a.txt" -> "a.txt.conflict-node1-20261126T170501Z", within the length of a name.
-std::string conflict_name(std::string name, std::string_view host, int number) {
+bool is_symlink(const storage::Metadata& metadata) {
+  const auto mode = read_posix(metadata).mode;
+  return mode && S_ISLNK(*mode);
+}
+
+// "a.txt" -> "a.txt.conflict-node1-20261126T170501Z", of at most so many bytes.
+std::string conflict_name(std::string name, std::string_view host, int number, size_t most_bytes) {
   const auto now =
       std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   std::string suffix = fmt::format(".conflict-{}-{:%Y%m%dT%H%M%SZ}",
                                    host,
                                    fmt::gmtime(std::chrono::system_clock::to_time_t(now)));
   if (number > 0) suffix += fmt::format("-{}", number);
-  size_t keep =
-      std::min(name.size(), storage::kMaxComponentBytes - std::min<size_t>(suffix.size(), 200));
+  size_t keep = std::min(name.size(), most_bytes - std::min(suffix.size(), most_bytes));
   while (keep < name.size() && keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xc0) == 0x80)
     --keep;
   return name.substr(0, keep) + suffix;
 }
+
+// What such a name may add to the one that it is made of.
+constexpr size_t kConflictSuffixBytes = 120;
 
 }  // namespace
 
@@ -75,8 +83,10 @@ void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
   row.size_bytes = size_bytes;
   row.has_content = false;
   row.present.clear();
-  // Who has it open keeps what there was; who opens it now must not be given that.
+  // Who has it open keeps what there was; who opens it now must not be given that, nor what the kernel has of it.
   tree_.part(row.inode);
+  const auto& on_change = tree_.listener().on_change;
+  if (on_change && tree_.nodes().find(row.inode)) on_change({row.inode, row.parent, row.name});
 }
 
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
@@ -125,12 +135,17 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   const bool own_base = job.row.base.key == job.key;
   // Without the object a change of attributes has nothing to be made on, unless all bytes are here.
   const bool needs_object = !job.sends_content() && own_base && !object && !is_all_here(job.row);
-  if (remote_wins || needs_object) {
+  // Attributes cannot be put on what is of another kind by now.
+  const bool other_kind = object && !job.sends_content() && own_base &&
+                          is_symlink(object->metadata) != (job.row.kind == Kind::kSymlink);
+  if (remote_wins || needs_object || other_kind) {
+    ATOLL_TRY(note_in_names(job.key, object ? &*object : nullptr));
     return give_way(job, object ? &*object : nullptr);
   }
-  if (!ours && options_.conflicts == ConflictPolicy::kKeepBoth && object && is_file &&
-      job.row.content_dirty) {
-    ATOLL_TRY(fs_result(tree_.names().record(object->info, &object->metadata)));
+  // What would be written over theirs: bytes, a target, or the file that was moved here. A directory's object is none's alone.
+  if (!ours && options_.conflicts == ConflictPolicy::kKeepBoth && object &&
+      job.row.kind != Kind::kDirectory && (job.sends_content() || !own_base)) {
+    ATOLL_TRY(note_in_names(job.key, &*object));
     ATOLL_TRY(move_aside(job));
     return false;
   }
@@ -150,7 +165,7 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   }
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(edit.commit());
-  if (job.row.has_content && !row->has_content) tree_.files().remove(row->inode);
+  if (job.row.has_content && !row->has_content) tree_.remove_later(row->inode);
   return true;
 }
 
@@ -233,21 +248,10 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   const bool all_here = is_all_here(job.row);
   const bool remote_wins = !ours && options_.conflicts == ConflictPolicy::kRemoteWins;
   const bool is_file = job.row.kind == Kind::kFile;
-  if ((is_file && remote_wins) || (!source && !all_here)) {
-    {
-      // The renaming is taken back: what the bucket has shows at its old place again.
-      const auto lock = tree_.lock();
-      if (!ATOLL_TRY(row_as_judged(job))) return true;
-      auto edit = ATOLL_TRY(Edit::begin(tree_));
-      ATOLL_TRY(tree_.journal().erase_removal(job.row.base.key));
-      ATOLL_TRY(tree_.fold_above(job.row.base.key));
-      ATOLL_TRY(edit.commit());
-    }
-    if (source) {
-      ATOLL_TRY(fs_result(tree_.names().record(source->info, &source->metadata)));
-    } else {
-      ATOLL_TRY(fs_result(tree_.names().forget(job.row.base.key)));
-    }
+  const bool other_kind =
+      source && is_symlink(source->metadata) != (job.row.kind == Kind::kSymlink);
+  if ((is_file && remote_wins) || ((!source || other_kind) && !all_here)) {
+    ATOLL_TRY(note_in_names(job.row.base.key, source ? &*source : nullptr));
     return give_way(job, nullptr);
   }
   const auto lock = tree_.lock();
@@ -266,23 +270,31 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
   }
   ATOLL_TRY(tree_.journal().update(*row));
   ATOLL_TRY(edit.commit());
-  if (job.row.has_content && !row->has_content) tree_.files().remove(row->inode);
+  if (job.row.has_content && !row->has_content) tree_.remove_later(row->inode);
   return true;
+}
+
+// What the bucket has at `key`; null: nothing.
+FsResult<void> Exporter::note_in_names(const std::string& key, const RemoteObject* object) {
+  if (object == nullptr) return fs_result(tree_.names().forget(key));
+  return fs_result(tree_.names().record(object->info, &object->metadata));
 }
 
 // The local change is dropped. True where it has become another one meanwhile.
 FsResult<bool> Exporter::give_way(Job& job, const RemoteObject* object) {
   job.guard.reset();
   const auto lock = tree_.lock();
-  if (object != nullptr) {
-    ATOLL_TRY(fs_result(tree_.names().record(object->info, &object->metadata)));
-  } else {
-    ATOLL_TRY(fs_result(tree_.names().forget(job.key)));
-  }
   auto row = ATOLL_TRY(row_as_judged(job));
   if (!row) return true;
   log(fmt::format("conflict: the local change of {} is dropped", job.path));
   if (row->kind != Kind::kDirectory) {
+    if (!row->base.key.empty() && row->base.key != job.key) {
+      // The renaming is taken back: what the bucket has shows at its old place again.
+      auto edit = ATOLL_TRY(Edit::begin(tree_));
+      ATOLL_TRY(tree_.journal().erase_removal(row->base.key));
+      ATOLL_TRY(tree_.fold_above(row->base.key));
+      ATOLL_TRY(edit.commit());
+    }
     ATOLL_TRY(tree_.drop(*row));
     return false;
   }
@@ -306,7 +318,7 @@ FsResult<bool> Exporter::give_way(Job& job, const RemoteObject* object) {
 // The local content gets a name of its own, and the bucket's shows at the old one.
 FsResult<void> Exporter::move_aside(Job& job) {
   job.guard.reset();
-  ATOLL_TRY(detach(job.row.inode, job.row.base.key));
+  if (job.row.base.key == job.key) ATOLL_TRY(detach(job.row.inode, job.key));
   auto lock = tree_.lock();
   auto row = ATOLL_TRY(row_still_there(job));
   if (!row) return {};
@@ -319,12 +331,22 @@ FsResult<void> Exporter::move_aside(Job& job) {
   }
   const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
   const NodePin pin(tree_.nodes(), parent);
+  // Where the directory's path leaves a key no room for it, the top has some.
+  const size_t directory_bytes = job.path.size() - row->name.size();
+  const bool fits = directory_bytes + kConflictSuffixBytes < storage::kMaxKeyBytes;
+  const NodePtr to = fits ? parent : tree_.nodes().root();
+  const size_t most_bytes = std::min<size_t>(storage::kMaxComponentBytes,
+                                             storage::kMaxKeyBytes - (fits ? directory_bytes : 0));
   FsResult<void> renamed;
   for (int number = 0;; ++number) {
-    const std::string name = conflict_name(row->name, host_, number);
-    renamed = changes_.rename(lock, parent, row->name, parent, name, RENAME_NOREPLACE);
+    const std::string name = conflict_name(row->name, host_, number, most_bytes);
+    renamed = changes_.rename(lock, parent, row->name, to, name, RENAME_NOREPLACE);
     if (!renamed && renamed.error().error_number == EEXIST) continue;
-    if (renamed) log(fmt::format("conflict: the local content of {} is {} now", job.path, name));
+    if (renamed) {
+      log(fmt::format("conflict: the local content of {} is {} now",
+                      job.path,
+                      join(NodeTable::path_of(*to), name)));
+    }
     break;
   }
   if (const auto& on_change = tree_.listener().on_change) on_change({0, parent->number, row->name});

@@ -233,9 +233,7 @@ FsResult<Range> Content::write(std::optional<uint64_t> offset,
   return written;
 }
 
-FsResult<void> Content::set_size(uint64_t size_bytes,
-                                 int64_t now_ns,
-                                 const std::function<FsResult<void>(const State&)>& journal) {
+FsResult<void> Content::set_size(uint64_t size_bytes, int64_t now_ns, const JournalSize& journal) {
   if (size_bytes > kMaxFileBytes) return fail_fs(EFBIG);
   const std::lock_guard lock(mutex_);
   ATOLL_CHECK(file_ != nullptr && !exporting_) << "truncate without a local file or in an export";
@@ -251,7 +249,8 @@ FsResult<void> Content::set_size(uint64_t size_bytes,
     tail_is_garbage_ = true;  // until the journal has it, too
     ATOLL_TRY(shared_->files->set_size(file_, size_bytes));
   }
-  ATOLL_TRY(journal(next));
+  const bool cuts = !grows && ATOLL_TRY(shared_->files->size(file_)) > size_bytes;
+  ATOLL_TRY(journal(next, cuts));
   state_ = std::move(next);
   saved_version_ = state_.version;
   tail_is_garbage_ = !grows;

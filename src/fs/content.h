@@ -70,10 +70,9 @@ class Content {
   void stop_export();
   bool exporting() const;
   // Not during an export. In two steps, because the journal must know of a cut before it is made:
-  // `journal` is called with the state as it will be.
-  FsResult<void> set_size(uint64_t size_bytes,
-                          int64_t now_ns,
-                          const std::function<FsResult<void>(const State&)>& journal);
+  // `journal` is called with the state as it will be, and whether bytes of the local file go then.
+  using JournalSize = std::function<FsResult<void>(const State&, bool cuts)>;
+  FsResult<void> set_size(uint64_t size_bytes, int64_t now_ns, const JournalSize& journal);
   void set_modified(int64_t modified_ns);
   // Fetches what is not here yet. Needs a file.
   FsResult<void> fetch_all(const std::stop_token& stop);

@@ -125,14 +125,23 @@ FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) 
   return edit.commit();
 }
 
-// Of a file whose node stays.
-FsResult<void> Exporter::detach_content(const NodePtr& node,
+// Of a file whose node stays. False: nothing has been written to it here, and the bucket has lost what it was.
+FsResult<bool> Exporter::detach_content(const NodePtr& node,
                                         const std::shared_ptr<Content>& content,
-                                        const std::string& key) {
-  ATOLL_TRY(changes_.make_writable(node, content));
+                                        const std::string& key,
+                                        bool written_here) {
+  {
+    const auto lock = tree_.lock();
+    if (!content->file()) {
+      if (tree_.has_to_remove(node->number)) ATOLL_TRY(tree_.sync_journal());
+      content->set_file(ATOLL_TRY(tree_.files().create(node->number)));
+    }
+  }
   auto fetched = fetch_all(content, node->number);
   const bool lost = !fetched && is_lost(fetched.error());
-  if (!fetched && !lost) return fetched;
+  if (!fetched && !lost) return tl::unexpected(fetched.error());
+  if (lost && !written_here && !content->writable()) return false;
+  ATOLL_TRY(changes_.make_writable(node, content));
   {
     const auto lock = tree_.lock();
     // Who still has an older version open is told that it is gone, and gets no zeros.
@@ -146,9 +155,27 @@ FsResult<void> Exporter::detach_content(const NodePtr& node,
     }
     // An export that has ended meanwhile has given it a base of its own. One that was cleared before is noted again: that
     // may have failed then.
-    if (!content->clear_base(key, lost) && !content->state().base.key.empty()) return {};
+    if (!content->clear_base(key, lost) && !content->state().base.key.empty()) return true;
   }
-  return tree_.save(node, content, true);
+  ATOLL_TRY(tree_.save(node, content, true));
+  return true;
+}
+
+// The row's bytes were to come from an object that is another one by now, or gone.
+FsResult<void> Exporter::settle_lost(InodeNumber inode, const std::string& key) {
+  Job job;
+  {
+    const auto lock = tree_.lock();
+    auto row = ATOLL_TRY(tree_.journal().row(inode));
+    if (!row || row->base.key != key || row->content_dirty) return {};
+    job.row = std::move(*row);
+    job.path = ATOLL_TRY(tree_.path_of(job.row));
+    job.journal = ATOLL_TRY(tree_.journal().name());
+  }
+  job.key = key_of(job.row.kind, job.path);
+  job.was_tried = was_tried(inode);
+  ATOLL_TRY(settle_lost_base(job, Error{ErrorCode::kConflict, key + ": another version", {}, {}}));
+  return {};
 }
 
 // Fetches what the row still takes from the object `key`, so that it needs that no more.
@@ -160,34 +187,35 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
   const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
   const NodePin pin(tree_.nodes(), node);
-  FsResult<void> result;
   if (row->kind == Kind::kFile) {
     const auto content = ATOLL_TRY(tree_.content(node, *row));
     node->content = content;
     lock.unlock();
-    result = detach_content(node, content, key);
+    const auto detached = detach_content(node, content, key, row->content_dirty);
+    const auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
     // Where the file has given way meanwhile, the caller looks again.
-    if (!result && tree_.content_in_use(inode) != content) result = {};
-  } else {
-    if (row->kind == Kind::kSymlink && row->target.empty()) {
-      lock.unlock();
-      auto target = read_target(*row);
-      lock.lock();
-      row = ATOLL_TRY(tree_.journal().row(inode));
-      if (row && row->base.key != key) row.reset();
-      if (row && !target) result = tl::unexpected(target.error());
-      if (row && target) row->target = std::move(*target);
-    }
-    if (row && result) {
-      row->base = {};
-      auto edit = ATOLL_TRY(Edit::begin(tree_));
-      ATOLL_TRY(edit.mark(*row, false, true));
-      ATOLL_TRY(tree_.journal().update(*row));
-      result = edit.commit();
-    }
+    if (!detached && tree_.content_in_use(inode) == content)
+      return tl::unexpected(detached.error());
+    return settled;
   }
-  return result;
+  if (row->kind == Kind::kSymlink && row->target.empty()) {
+    lock.unlock();
+    auto target = read_target(*row);
+    const bool lost = !target && is_lost(target.error());
+    const auto settled = lost ? settle_lost(inode, key) : FsResult<void>{};
+    lock.lock();
+    if (lost) return settled;
+    row = ATOLL_TRY(tree_.journal().row(inode));
+    if (!row || row->base.key != key) return {};
+    if (!target) return tl::unexpected(target.error());
+    row->target = std::move(*target);
+  }
+  row->base = {};
+  auto edit = ATOLL_TRY(Edit::begin(tree_));
+  ATOLL_TRY(edit.mark(*row, false, true));
+  ATOLL_TRY(tree_.journal().update(*row));
+  return edit.commit();
 }
 
 }  // namespace atl::fs

@@ -5,7 +5,7 @@
 namespace atl::fs {
 
 FsResult<Edit> Edit::begin(Tree& tree, bool durable) {
-  return Edit(tree, ATOLL_TRY(Transaction::begin(tree.journal().database(), durable)));
+  return Edit(tree, ATOLL_TRY(Transaction::begin(tree.journal().database(), durable)), durable);
 }
 
 FsResult<Row> Edit::row_of(const NodePtr& node) {
@@ -83,6 +83,7 @@ FsResult<void> Edit::uncover(InodeNumber parent, std::string_view name) {
 
 FsResult<void> Edit::commit() {
   ATOLL_TRY(transaction_.commit());
+  if (durable_) tree_->went_to_disk();
   tree_->count_edit();
   const auto& listener = tree_->listener();
   if (!dirty_.empty() && listener.on_dirty) listener.on_dirty(dirty_);

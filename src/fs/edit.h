@@ -17,6 +17,7 @@ namespace atl::fs {
 
 class Edit {
  public:
+  // `durable`: on the disk when commit() returns, for what is going to be done to a local content because of it.
   static FsResult<Edit> begin(Tree& tree, bool durable = false);
 
   // The node's row; made, with those of its ancestors, where the bucket's entry has had none so far.
@@ -42,10 +43,12 @@ class Edit {
   FsResult<void> commit();
 
  private:
-  Edit(Tree& tree, Transaction transaction) : tree_(&tree), transaction_(std::move(transaction)) {}
+  Edit(Tree& tree, Transaction transaction, bool durable)
+      : tree_(&tree), transaction_(std::move(transaction)), durable_(durable) {}
 
   Tree* tree_;
   Transaction transaction_;
+  bool durable_;
   std::vector<InodeNumber> dirty_;
   bool removals_ = false;
 };

@@ -229,8 +229,10 @@ FsResult<void> Exporter::finish(Job& job, const ObjectInfo& info) {
     const std::lock_guard tried_lock(mutex_);
     tried_.erase(row->inode);
   }
-  if (const auto node = tree_.nodes().find(row->inode); node && !node->kernel_has.empty()) {
-    node->kernel_has = info.etag;
+  // What the kernel has is what has been exported, or of a version before.
+  if (const auto node = tree_.nodes().find(row->inode)) {
+    const bool has_it = node->kernel_has == kernels_version(job.row.base);
+    node->kernel_has = has_it ? info.etag : std::string();
   }
   if (!unchanged) note_dirty({row->inode});
   return {};
@@ -296,12 +298,15 @@ FsResult<void> Exporter::keep_within_limit() {
 }
 
 FsResult<uint64_t> Exporter::free_kept(uint64_t bytes) {
-  uint64_t freed = 0;
   const auto lock = tree_.lock();
+  uint64_t freed = tree_.has_to_remove() ? ATOLL_TRY(tree_.sync_journal()) : 0;
   for (const InodeNumber inode : ATOLL_TRY(tree_.journal().kept_rows())) {
     if (freed >= bytes) break;
-    freed += ATOLL_TRY(tree_.release_kept(inode));
+    const auto row = ATOLL_TRY(tree_.journal().row(inode));
+    ATOLL_TRY(tree_.release_kept(inode));
+    if (row && tree_.has_to_remove(inode)) freed += row->size_bytes;
   }
+  if (tree_.has_to_remove()) ATOLL_TRY(tree_.sync_journal());
   return freed;
 }
 

@@ -22,7 +22,8 @@ constexpr std::chrono::milliseconds kBusyPause{100};
 std::string host_name() {
   std::array<char, 256> name{};
   if (::gethostname(name.data(), name.size() - 1) != 0) return "host";
-  return name.data();
+  constexpr size_t kShownBytes = 64;
+  return std::string(name.data()).substr(0, kShownBytes);
 }
 
 }  // namespace
@@ -143,6 +144,8 @@ void Exporter::put_back(InodeNumber inode, FsResult<Outcome> outcome) {
     const int failures = std::min(failures_[inode]++, 16);
     pause = std::min(kFirstPause * (1 << failures), kLongestPause);
   }
+  // An export that fails may have marked its file as changed on its way: that is no reason to hurry.
+  if (!outcome && std::erase(ready_, inode) > 0) queued_.erase(inode);
   if (queued_.insert(inode).second) later_.emplace(Clock::now() + pause, inode);
 }
 
@@ -172,9 +175,9 @@ void Exporter::work_on_removals() {
     lock.unlock();
     FsResult<bool> more = true;
     bool any = false;
-    for (std::string after; more && *more && !stop.stop_requested();) {
-      more = remove_some("", after);
-    }
+    RemovalWalk walk;
+    while (more && *more && !stop.stop_requested()) more = remove_some("", walk);
+    if (more && walk.failure) more = tl::unexpected(*walk.failure);
     {
       const auto tree_lock = tree_.lock();
       const auto left = tree_.journal().count_removals();

@@ -103,9 +103,11 @@ class Exporter {
   FsResult<void> free_key(const Job& job, std::vector<InodeNumber>& above);
   FsResult<void> keep_xattrs(InodeNumber inode, const std::string& key);
   FsResult<void> detach(InodeNumber inode, const std::string& key);
-  FsResult<void> detach_content(const NodePtr& node,
+  FsResult<void> settle_lost(InodeNumber inode, const std::string& key);
+  FsResult<bool> detach_content(const NodePtr& node,
                                 const std::shared_ptr<Content>& content,
-                                const std::string& key);
+                                const std::string& key,
+                                bool written_here);
   FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
                            std::optional<InodeNumber> inode);
   FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);
@@ -117,6 +119,7 @@ class Exporter {
   void move_base(const Job& job, Row& row, const std::string& etag);
   void take_base(const Job& job, Row& row, const storage::RemoteObject& object);
   FsResult<bool> settle_lost_base(Job& job, const Error& error);
+  FsResult<void> note_in_names(const std::string& key, const storage::RemoteObject* object);
   FsResult<bool> give_way(Job& job, const storage::RemoteObject* object);
   FsResult<void> move_aside(Job& job);
 
@@ -125,8 +128,13 @@ class Exporter {
   FsResult<void> remove_below(std::string_view path, const std::stop_token& stop);
   FsResult<std::vector<Removal>> removals_below(std::string_view path);
   // Whether there was anything to do; what cannot go yet is left out.
-  FsResult<bool> remove_some(std::string_view prefix, std::string& after);
-  FsResult<std::vector<Removal>> removable(std::vector<Removal> removals);
+  // A walk over all removals, a batch at a time. What of them cannot go holds up none of the others.
+  struct RemovalWalk {
+    std::string after;
+    std::optional<FsError> failure;
+  };
+  FsResult<bool> remove_some(std::string_view prefix, RemovalWalk& walk);
+  FsResult<std::vector<Removal>> removable(std::vector<Removal> removals, RemovalWalk& walk);
   Result<std::vector<Removal>> unchanged(const std::vector<Removal>& removals);
   FsResult<void> finish_removals(const std::vector<Removal>& all, const std::vector<Removal>& gone);
 

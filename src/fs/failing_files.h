@@ -1,11 +1,14 @@
 // For tests: SQLite's own file system, of which one call on a journal's files fails, counted over all of them: a write, a
-// sync or a truncation. From then on `keep_failing` says whether the others fail, too. For what is opened after get().
+// sync or a truncation. From then on `keep_failing` says whether the others fail, too. It can tell of each sync that has
+// worked. For what is opened after get().
 #pragma once
 
 #include <sqlite3.h>
 
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <utility>
 
 namespace atl::fs {
 
@@ -30,6 +33,11 @@ class FailingFiles {
   bool failed() const {
     const std::lock_guard lock(mutex_);
     return failed_;
+  }
+  // Called with the mutex held, so that none is on its way when this returns.
+  void on_sync(std::function<void()> synced) {
+    const std::lock_guard lock(mutex_);
+    synced_ = std::move(synced);
   }
 
  private:
@@ -58,7 +66,9 @@ class FailingFiles {
     };
     methods_.xSync = [](sqlite3_file* f, int flags) {
       if (const int error = get().next(f)) return error;
-      return of(f)->pMethods->xSync(of(f), flags);
+      const int code = of(f)->pMethods->xSync(of(f), flags);
+      if (code == SQLITE_OK) get().tell_of_sync(f);
+      return code;
     };
     methods_.xFileSize = [](sqlite3_file* f, sqlite3_int64* size) {
       return of(f)->pMethods->xFileSize(of(f), size);
@@ -116,6 +126,11 @@ class FailingFiles {
     return error_;
   }
 
+  void tell_of_sync(sqlite3_file* file) {
+    const std::lock_guard lock(mutex_);
+    if (synced_ && reinterpret_cast<File*>(file)->is_journal) synced_();
+  }
+
   sqlite3_vfs* real_;
   sqlite3_vfs vfs_;
   sqlite3_io_methods methods_{};
@@ -124,6 +139,7 @@ class FailingFiles {
   bool keep_failing_ = false;
   bool failed_ = false;
   int error_ = SQLITE_IOERR_WRITE;
+  std::function<void()> synced_;
 };
 
 }  // namespace atl::fs

@@ -241,7 +241,7 @@ FsResult<FileLayer::Created> FakeFileLayer::create(InodeNumber parent,
   file->attributes.gid = gid;
   ++file->lookups;
   handles_[next_handle_] = file->attributes.inode;
-  return Created{file->attributes, next_handle_++};
+  return Created{file->attributes, {.handle = next_handle_++, .keep_cache = true}};
 }
 
 FsResult<FileBytes> FakeFileLayer::read(Handle handle, uint64_t offset, uint64_t size_bytes) {
@@ -275,6 +275,11 @@ FsResult<uint64_t> FakeFileLayer::write(Handle handle,
   file->attributes.size_bytes = std::max(file->attributes.size_bytes, offset + bytes.size());
   touch(*file);
   return bytes.size();
+}
+
+FsResult<void> FakeFileLayer::sync_directories() {
+  const auto lock = ATOLL_TRY(enter("fsync of a directory"));
+  return {};
 }
 
 FsResult<void> FakeFileLayer::fsync(Handle handle) {

@@ -58,6 +58,7 @@ class FakeFileLayer : public FileLayer {
                            uint64_t offset,
                            std::span<const std::byte> bytes) override;
   FsResult<void> fsync(Handle handle) override;
+  FsResult<void> sync_directories() override;
   FsResult<void> flush(Handle handle) override;
   void release_handle(Handle handle) override;
   FsResult<Attributes> make_directory(InodeNumber parent,

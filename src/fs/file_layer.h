@@ -192,14 +192,14 @@ class FileLayer {
   // A null function ends it; when on_change returns, the one before is not running any more.
   virtual void on_change(OnChange changed) = 0;
 
-  struct Created {
-    Attributes attributes;
-    Handle handle = 0;
-  };
   struct Opened {
     Handle handle = 0;
     bool keep_cache = false;  // what the kernel has of this inode's content is still right
     bool direct_io = false;   // it must not be looked at: others have another version open
+  };
+  struct Created {
+    Attributes attributes;
+    Opened opened;
   };
   // `flags` as in open(2). O_TRUNC and O_APPEND are honoured.
   virtual FsResult<Opened> open(InodeNumber inode, int flags) = 0;
@@ -214,6 +214,8 @@ class FileLayer {
                                    uint64_t offset,
                                    std::span<const std::byte> bytes) = 0;
   virtual FsResult<void> fsync(Handle handle) = 0;
+  // fsync(2) of a directory: what has been made, renamed and removed is on the disk.
+  virtual FsResult<void> sync_directories() = 0;
   // close(2) of one descriptor; the content is in the journal when it returns.
   virtual FsResult<void> flush(Handle handle) = 0;
   virtual void release_handle(Handle handle) = 0;

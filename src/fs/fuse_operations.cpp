@@ -5,7 +5,6 @@
 //   fallocate              EOPNOTSUPP; posix_fallocate(3) writes zeros instead
 //   copy_file_range        the kernel copies by reading and writing
 //   lseek                  SEEK_DATA and SEEK_HOLE take a file as one piece of data
-//   fsyncdir               what changed a directory was in the journal when it returned
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -112,8 +111,8 @@ void on_mknod(
     if (!S_ISREG(mode)) return no(EPERM);
     const auto created = ATOLL_TRY(layer.create(
         parent, name, mode & kPermissions, caller.uid, caller.gid, O_CREAT | O_WRONLY));
-    const auto flushed = layer.flush(created.handle);
-    layer.release_handle(created.handle);
+    const auto flushed = layer.flush(created.opened.handle);
+    layer.release_handle(created.opened.handle);
     if (flushed) return created.attributes;
     layer.forget(created.attributes.inode, 1);
     return tl::unexpected(flushed.error());
@@ -156,6 +155,12 @@ void on_rename(fuse_req_t request,
   });
 }
 
+void set_opened(const FileLayer::Opened& opened, fuse_file_info* info) {
+  info->fh = opened.handle;
+  info->keep_cache = opened.keep_cache ? 1 : 0;
+  info->direct_io = opened.direct_io ? 1 : 0;
+}
+
 void on_create(
     fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* info) {
   const fuse_ctx caller = *fuse_req_ctx(request);
@@ -164,13 +169,12 @@ void on_create(
         parent, name, mode & kPermissions, caller.uid, caller.gid, info->flags);
   };
   const auto send = [&](const FileLayer::Created& created) {
-    info->fh = created.handle;
-    info->keep_cache = 1;
+    set_opened(created.opened, info);
     const auto entry = entry_of(requests_of(request), created.attributes);
     return fuse_reply_create(request, &entry, info);
   };
   answer(request, create, send, [](FileLayer& layer, const FileLayer::Created& created) {
-    layer.release_handle(created.handle);
+    layer.release_handle(created.opened.handle);
     layer.forget(created.attributes.inode, 1);
   });
 }
@@ -178,9 +182,7 @@ void on_create(
 void on_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   const auto open = [&](FuseRequests& requests) { return requests.layer.open(inode, info->flags); };
   const auto send = [&](const FileLayer::Opened& opened) {
-    info->fh = opened.handle;
-    info->keep_cache = opened.keep_cache ? 1 : 0;
-    info->direct_io = opened.direct_io ? 1 : 0;
+    set_opened(opened, info);
     // Saves a request for each close of a file that was only read.
     info->noflush = (info->flags & O_ACCMODE) == O_RDONLY ? 1 : 0;
     return fuse_reply_open(request, info);
@@ -233,6 +235,13 @@ void on_flush(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* info) {
 
 void on_fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* info) {
   answer_done(request, [&](FuseRequests& requests) { return requests.layer.fsync(info->fh); });
+}
+
+void on_fsyncdir(fuse_req_t request,
+                 fuse_ino_t /*inode*/,
+                 int /*data_only*/,
+                 fuse_file_info* /*info*/) {
+  answer_done(request, [](FuseRequests& requests) { return requests.layer.sync_directories(); });
 }
 
 void on_release(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* info) {
@@ -414,6 +423,7 @@ fuse_lowlevel_ops make_operations() {
   made.flush = on_flush;
   made.release = on_release;
   made.fsync = on_fsync;
+  made.fsyncdir = on_fsyncdir;
   made.opendir = on_opendir;
   made.readdir = on_readdir;
   made.readdirplus = on_readdirplus;

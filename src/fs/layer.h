@@ -48,6 +48,7 @@ class Layer final : public FileLayer {
                            uint64_t offset,
                            std::span<const std::byte> bytes) override;
   FsResult<void> fsync(Handle handle) override;
+  FsResult<void> sync_directories() override;
   FsResult<void> flush(Handle handle) override;
   void release_handle(Handle handle) override;
 
@@ -101,18 +102,18 @@ class Layer final : public FileLayer {
   // ---- layer.cpp, layer_files.cpp
   FsResult<void> writable() const;
   FsResult<Attributes> make(InodeNumber parent, std::string_view name, Row like);
-  FsResult<Handle> add_handle(Tree::Lock& lock, const NodePtr& node, const Row& row, int flags);
+  // With the tree's lock.
+  FsResult<Handle> add_handle(const NodePtr& node, const Row& row, int flags);
   FsResult<OpenFilePtr> open_file(Handle handle) const;
   std::shared_ptr<Content> content_of(Handle handle) const;
   void part_from_older(const Node& node, const Entry& entry);
   FsResult<void> set_size(const NodePtr& node,
                           uint64_t size_bytes,
                           const std::shared_ptr<Content>& through);
-  FsResult<void> journal_size(const NodePtr& node, const Content::State& state);
+  FsResult<void> journal_size(const NodePtr& node, const Content::State& state, bool durable);
   static bool is_to_be_saved(const OpenFile& file);
   FsResult<void> save(OpenFile& file);
   void save_open(const std::vector<OpenFilePtr>& files);
-  FsResult<void> sync_journal();
   void note_access(const NodePtr& node);
 
   // ---- layer_background.cpp

@@ -116,6 +116,11 @@ void Layer::save_by_interval() {
       for (const auto& [handle, file] : handles_) files.push_back(file);
     }
     save_open(files);
+    {
+      const auto lock = tree_->lock();
+      const auto synced = tree_->has_to_remove() ? tree_->sync_journal() : 0;
+      if (!synced) tree_->log("syncing the journal: " + synced.error().reason);
+    }
     if (const auto written = write_accesses(); !written) {
       tree_->log("noting accesses: " + written.error().reason);
     }

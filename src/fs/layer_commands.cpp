@@ -120,11 +120,13 @@ namespace {
 class Preload {
  public:
   explicit Preload(size_t most) : most_(most) {}
-  // Waits for room.
-  void begin(uint64_t blocks) {
+  // Waits for room. False: there has been a failure, and nothing more is to be begun.
+  bool begin(uint64_t blocks) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return under_way_ == 0 || under_way_ + blocks <= most_; });
+    if (failure_) return false;
     under_way_ += blocks;
+    return true;
   }
   void end(const Result<storage::Blob>& result) {
     {
@@ -219,8 +221,7 @@ Result<Progress> Layer::preload(std::string_view path,
     const uint64_t blocks = (version.size_bytes + block_bytes - 1) / block_bytes;
     for (uint64_t first = 0; first < blocks && !stop.stop_requested(); first += step) {
       const uint64_t n = std::min(step, blocks - first);
-      under_way->begin(n);
-      if (under_way->failure()) break;
+      if (!under_way->begin(n)) break;
       tree_->shared().cache->read_async(
           tree_->shared().remote,
           version,
@@ -252,7 +253,10 @@ FsResult<uint64_t> Layer::release_entry(const std::string& path,
     const auto lock = tree_->lock();
     const auto accessed = ATOLL_TRY(tree_->journal().last_access(path));
     if (accessed && *accessed > before_s) return 0;
-    if (entry.in_journal) freed += ATOLL_TRY(tree_->release_kept(row.inode));
+    if (entry.in_journal) {
+      ATOLL_TRY(tree_->release_kept(row.inode));
+      if (tree_->has_to_remove(row.inode)) freed += row.size_bytes;
+    }
   }
   if (row.base.key.empty()) return freed;
   const storage::ObjectVersion version{row.base.key, row.base.etag, row.base.size_bytes};
@@ -285,6 +289,9 @@ Result<Progress> Layer::release(std::string_view path,
                                return true;
                              }),
                    std::string(path)));
+  // The space comes back at once.
+  const auto lock = tree_->lock();
+  if (tree_->has_to_remove()) ATOLL_TRY(plain_result(tree_->sync_journal(), "journal"));
   return progress;
 }
 

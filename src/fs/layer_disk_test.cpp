@@ -342,10 +342,18 @@ TEST_F(LayerSyncTest, an_export_waits_for_the_disk) {
   EXPECT_EQ(before_upload, 1);
 }
 
+TEST_F(LayerSyncTest, a_truncation_by_the_path_waits_for_the_disk) {
+  machine_.close(open_);
+  const int before = syncs_;
+  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 100}), 0);
+  EXPECT_EQ(syncs_, before + 1);
+  machine_.close(*machine_.open("new", O_RDONLY | O_TRUNC));
+  EXPECT_EQ(syncs_, before + 2);
+}
+
 TEST_F(LayerSyncTest, a_local_content_that_somebody_has_removed_is_an_error_of_its_export) {
   remote_->put("a", "alpha");
   machine_.close(open_);
-  machine_.settle();
   machine_.stop();
   std::filesystem::remove_all(machine_.options.directory + "/files");
   std::filesystem::create_directory(machine_.options.directory + "/files");

@@ -307,6 +307,43 @@ TEST_F(LayerExportTest, preload_fetches_what_a_pattern_names) {
   EXPECT_EQ(remote_->counts().bytes_read, fetched);
 }
 
+TEST_F(LayerExportTest, a_preload_that_fails_ends) {
+  remote_->put("p/big", std::string(1'000'000, 'x'));  // more than is under way at a time
+  machine_.start();
+  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
+    if (!call.starts_with("read")) return std::nullopt;
+    return Error{ErrorCode::kIo, "the server is away", {}, {}};
+  });
+  auto done = std::async(std::launch::async,
+                         [&] { return machine_.layer().preload("p", "", {}, nullptr); });
+  if (done.wait_for(std::chrono::minutes(1)) != std::future_status::ready) std::abort();
+  EXPECT_FALSE(done.get());
+}
+
+TEST_F(LayerExportTest, a_removal_that_cannot_be_holds_up_no_other) {
+  machine_.options.exports = ExportPolicy::kOnClose;
+  machine_.start();
+  const auto open = machine_.open("a", O_RDONLY);
+  ASSERT_TRUE(open);
+  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
+    if (call != "read a") return std::nullopt;
+    return Error{ErrorCode::kIo, "the server is away", {}, {}};
+  });
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (remote_->content("d/b") && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+  EXPECT_EQ(remote_->content("a"), "alpha");
+  remote_->set_fault(nullptr);
+  machine_.settle();
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+  EXPECT_EQ(machine_.read(*open, 0, 10), "alpha");
+  machine_.close(*open);
+}
+
 TEST_F(LayerExportTest, a_pattern_with_a_slash_is_for_paths_below_what_is_preloaded) {
   for (const char* key : {"p/q/1.jpg", "p/q/r/2.jpg", "q/3.jpg", "p/4.jpg"}) {
     remote_->put(key, std::string(1'000, 'x'));

@@ -18,13 +18,12 @@ struct Layer::OpenFile {
   bool writes = false;
   bool appends = false;
   std::atomic<bool> begun = false;  // to be read
+  std::atomic<bool> made =
+      false;  // by this very handle, and its close has not waited for the disk yet
   ReadAhead ahead;
 };
 
-FsResult<Handle> Layer::add_handle(Tree::Lock& /*lock*/,
-                                   const NodePtr& node,
-                                   const Row& row,
-                                   int flags) {
+FsResult<Handle> Layer::add_handle(const NodePtr& node, const Row& row, int flags) {
   auto file = std::make_shared<OpenFile>();
   file->node = node;
   file->content = ATOLL_TRY(tree_->content(node, row));
@@ -64,10 +63,8 @@ FsResult<FileLayer::Opened> Layer::open(InodeNumber inode, int flags) {
     if (entry.row.kind == Kind::kDirectory) return fail_fs(EISDIR);
     if (entry.row.kind == Kind::kSymlink) return fail_fs(ELOOP);
     part_from_older(*node, entry);
-    opened.handle = ATOLL_TRY(add_handle(lock, node, entry.row, flags));
-    // A file that was made here has no version until it is exported.
-    const std::string etag = node->content->state().base.etag;
-    const std::string version = etag.empty() ? "here" : etag;
+    opened.handle = ATOLL_TRY(add_handle(node, entry.row, flags));
+    const std::string version = kernels_version(node->content->state().base);
     opened.direct_io = node->has_older_handles;
     opened.keep_cache = !opened.direct_io && node->kernel_has == version;
     node->kernel_has = opened.direct_io ? std::string() : version;
@@ -103,9 +100,11 @@ FsResult<FileLayer::Created> Layer::create(InodeNumber parent,
     if (made) {
       const auto row = ATOLL_TRY(tree_->journal().row((*made)->number));
       Created created;
-      created.handle = ATOLL_TRY(add_handle(lock, *made, *row, flags));
+      created.opened.handle = ATOLL_TRY(add_handle(*made, *row, flags));
+      created.opened.keep_cache = true;
+      ATOLL_TRY(open_file(created.opened.handle))->made = true;
       ++(*made)->lookups;
-      (*made)->kernel_has = "here";
+      (*made)->kernel_has = kernels_version({});
       created.attributes = tree_->attributes_of(**made, *row);
       return created;
     }
@@ -117,14 +116,16 @@ FsResult<FileLayer::Created> Layer::create(InodeNumber parent,
     auto found = lookup(parent, name);
     if (!found && found.error().error_number == ENOENT) continue;  // gone again
     created.attributes = ATOLL_TRY(std::move(found));
-    const auto opened = open(created.attributes.inode, flags);
-    if (!opened) {
+    auto opened = open(created.attributes.inode, flags);
+    auto now = opened && (flags & O_TRUNC) != 0 ? attributes(created.attributes.inode)
+                                                : FsResult<Attributes>(created.attributes);
+    if (!opened || !now) {
+      if (opened) release_handle(opened->handle);
       forget(created.attributes.inode, 1);
-      return tl::unexpected(opened.error());
+      return tl::unexpected(opened ? now.error() : opened.error());
     }
-    created.handle = opened->handle;
-    if ((flags & O_TRUNC) != 0)
-      created.attributes = ATOLL_TRY(attributes(created.attributes.inode));
+    created.opened = *opened;
+    created.attributes = *now;
     return created;
   }
 }
@@ -135,14 +136,20 @@ FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_by
   if (!file->begun.exchange(true) && !file->content->state().base.key.empty()) {
     siblings_->begun(file->node);
   }
-  auto bytes = file->content->read(offset, size_bytes, &file->ahead);
+  const auto read = [&] {
+    auto bytes = file->content->read(offset, size_bytes, &file->ahead);
+    // The object has gone. There is a name for that, and it is not that the file is not there.
+    if (!bytes && bytes.error().error_number == ENOENT) bytes.error().error_number = ESTALE;
+    return bytes;
+  };
+  auto bytes = read();
   if (bytes || bytes.error().error_number != ESTALE) return bytes;
   const InodeNumber inode = file->node->number;
   if (exporter_->was_tried(inode)) {
     ATOLL_TRY(exporter_->follow_own_write(file->content, inode));
   }
   // That, or an export that has just ended, may have moved its base.
-  return file->content->read(offset, size_bytes, &file->ahead);
+  return read();
 }
 
 FsResult<uint64_t> Layer::write(Handle handle, uint64_t offset, std::span<const std::byte> bytes) {
@@ -167,12 +174,13 @@ FsResult<uint64_t> Layer::write(Handle handle, uint64_t offset, std::span<const 
   }
 }
 
-FsResult<void> Layer::journal_size(const NodePtr& node, const Content::State& state) {
+FsResult<void> Layer::journal_size(const NodePtr& node, const Content::State& state, bool durable) {
   if (node->unlinked) {
     node->seen.size_bytes = state.size_bytes;
     return {};
   }
-  auto edit = ATOLL_TRY(Edit::begin(*tree_));
+  // Otherwise zeros would stand where it was longer, after a power failure.
+  auto edit = ATOLL_TRY(Edit::begin(*tree_, durable));
   Row row = ATOLL_TRY(edit.row_of(node));
   row.size_bytes = state.size_bytes;
   row.modified_ns = row.changed_ns = state.modified_ns;
@@ -202,30 +210,40 @@ FsResult<void> Layer::set_size(const NodePtr& node,
       if (entry.row.kind == Kind::kDirectory) return fail_fs(EISDIR);
       if (entry.row.kind != Kind::kFile) return fail_fs(EINVAL);
       part_from_older(*node, entry);
-      content = ATOLL_TRY(tree_->content(node, entry.row));
-      if (through && !node->unlinked && content != through) return Tree::replaced(*node);
+      content = through && node->unlinked ? through : ATOLL_TRY(tree_->content(node, entry.row));
+      if (through && content != through) return Tree::replaced(*node);
     }
     auto made = changes_->make_writable(node, content);
     if (!made && made.error().error_number == ESTALE && !through) continue;
     if (!made) return made;
     content->stop_export();
-    const auto lock = tree_->lock();
-    if (content->exporting() || !content->writable()) continue;
-    if (!node->unlinked && tree_->content_in_use(node->number) != content) continue;
-    return content->set_size(size_bytes, now_ns(), [&](const Content::State& state) {
-      return journal_size(node, state);
-    });
+    {
+      const auto lock = tree_->lock();
+      if (content->exporting() || !content->writable()) continue;
+      if (!node->unlinked && tree_->content_in_use(node->number) != content) continue;
+      ATOLL_TRY(
+          content->set_size(size_bytes, now_ns(), [&](const Content::State& state, bool cuts) {
+            return journal_size(node, state, cuts);
+          }));
+      if (node->writers > 0 || node->unlinked) return {};
+    }
+    // No writer's close will wait for the disk.
+    ATOLL_TRY(content->sync());
+    return sync_directories();
   }
 }
 
 bool Layer::is_to_be_saved(const OpenFile& file) {
   const Content& content = *file.content;
-  return file.writes && content.writable() && (content.unsaved() || content.unsynced());
+  return file.made ||
+         (file.writes && content.writable() && (content.unsaved() || content.unsynced()));
 }
 
 FsResult<void> Layer::save(OpenFile& file) {
   if (!is_to_be_saved(file)) return {};
-  return tree_->save(file.node, file.content, true);
+  ATOLL_TRY(tree_->save(file.node, file.content, true));
+  file.made = false;
+  return {};
 }
 
 void Layer::save_open(const std::vector<OpenFilePtr>& files) {
@@ -243,12 +261,11 @@ FsResult<void> Layer::flush(Handle handle) {
   return save(*file);
 }
 
-// Every transaction before this one is on the disk when it ends.
-FsResult<void> Layer::sync_journal() {
+FsResult<void> Layer::sync_directories() {
+  if (options_.read_only) return {};
   const auto lock = tree_->lock();
-  auto transaction = ATOLL_TRY(Transaction::begin(tree_->journal().database(), true));
-  ATOLL_TRY(tree_->journal().next_number());
-  return transaction.commit();
+  ATOLL_TRY(tree_->sync_journal());
+  return {};
 }
 
 FsResult<void> Layer::fsync(Handle handle) {
@@ -257,7 +274,7 @@ FsResult<void> Layer::fsync(Handle handle) {
   if (is_to_be_saved(*file)) {
     ATOLL_TRY(save(*file));
   } else {
-    ATOLL_TRY(sync_journal());
+    ATOLL_TRY(sync_directories());
   }
   if (!options_.fsync_to_bucket) return {};
   {

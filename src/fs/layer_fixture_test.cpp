@@ -124,7 +124,7 @@ FsResult<Handle> Machine::open(std::string_view at, int flags) {
   if ((flags & O_CREAT) != 0) {
     std::string name;
     const InodeNumber parent = ATOLL_TRY(parent_of(at, name));
-    return ATOLL_TRY(layer_->create(parent, name, 0644, 1, 2, flags)).handle;
+    return ATOLL_TRY(layer_->create(parent, name, 0644, 1, 2, flags)).opened.handle;
   }
   const auto attributes = ATOLL_TRY(look(at));
   return ATOLL_TRY(layer_->open(attributes.inode, flags)).handle;

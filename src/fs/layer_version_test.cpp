@@ -105,6 +105,56 @@ TEST_F(LayerVersionTest, the_kernel_keeps_nothing_of_a_file_that_is_open_in_two_
   machine_.close(again.handle);
 }
 
+// The kernel asks for a file to be made where it remembers that there was none.
+TEST_F(LayerVersionTest, so_does_it_of_a_file_that_is_opened_by_making_it) {
+  start(ConflictPolicy::kKeepBoth);
+  const Handle before = open_before_it_is_replaced(O_RDONLY);
+  const auto made = machine_.layer().create(kRoot, "a", 0644, 1, 2, O_RDWR | O_CREAT);
+  ASSERT_TRUE(made);
+  EXPECT_TRUE(made->opened.direct_io);
+  EXPECT_FALSE(made->opened.keep_cache);
+  machine_.close(made->opened.handle);
+  machine_.close(before);
+}
+
+TEST_F(LayerVersionTest,
+       the_kernel_keeps_nothing_of_a_version_that_our_attributes_were_not_put_on) {
+  start(ConflictPolicy::kKeepBoth);
+  const auto inode = machine_.look("a")->inode;
+  machine_.close(*machine_.open("a", O_RDONLY));
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  remote_->put("a", "their");
+  settle_with_conflicts(1);
+  const auto opened = machine_.layer().open(inode, O_RDONLY);
+  ASSERT_TRUE(opened);
+  EXPECT_FALSE(opened->keep_cache);
+  EXPECT_EQ(machine_.read(opened->handle, 0, 10), "their");
+  machine_.close(opened->handle);
+}
+
+TEST_F(LayerVersionTest, a_truncation_through_a_handle_of_an_unlinked_older_version_is_seen_there) {
+  start(ConflictPolicy::kKeepBoth);
+  const Handle open = open_before_it_is_replaced(O_RDWR);
+  const auto inode = machine_.look("a")->inode;
+  ASSERT_TRUE(
+      machine_.layer().open(inode, O_RDONLY));  // from here on the older one is the handle's alone
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  AttributeChanges cut{.size_bytes = 2, .through = open};
+  EXPECT_EQ(error_of(machine_.layer().set_attributes(inode, cut)), 0);
+  EXPECT_EQ(machine_.read(open, 0, 10), "al");
+  machine_.close(open);
+}
+
+TEST_F(LayerVersionTest, a_read_of_what_the_bucket_has_lost_says_so) {
+  remote_->put("big", std::string(100'000, 'x'));
+  start(ConflictPolicy::kKeepBoth);
+  const auto open = machine_.open("big", O_RDONLY);
+  ASSERT_TRUE(open);
+  remote_->erase("big");
+  EXPECT_EQ(error_of(machine_.read(*open, 90'000, 10)), ESTALE);
+  machine_.close(*open);
+}
+
 TEST_F(LayerVersionTest, a_handle_of_an_older_version_gets_nothing_of_ours) {
   const std::string older(100'000, 'a');
   remote_->put("big", older);

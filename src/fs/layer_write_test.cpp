@@ -214,6 +214,62 @@ TEST_F(LayerWriteTest, names_that_could_be_no_keys_are_refused) {
   }
   EXPECT_EQ(error, ENAMETOOLONG);
   EXPECT_LE(deep.size(), 1300U);
+  for (const char* from : {"a", "d"}) {
+    EXPECT_EQ(machine_.rename(from, std::string(256, 'x')), ENAMETOOLONG);
+    EXPECT_EQ(machine_.rename(from, "bad\xff"), EILSEQ);
+    EXPECT_EQ(machine_.rename(from, ".atoll-tmp-x"), EINVAL);
+  }
+  EXPECT_EQ(machine_.read("a"), "alpha");
+  EXPECT_EQ(machine_.read("d/b"), "beta");
+}
+
+TEST_F(LayerWriteTest, a_directory_that_could_not_be_renamed_shows_the_bucket_as_before) {
+  const std::string deep = "d/" + std::string(200, 'x') + "/" + std::string(200, 'y') + "/" +
+                           std::string(200, 'z') + "/" + std::string(200, 'u') + "/";
+  remote_->put(deep + std::string(150, 'v'), "deep");
+  machine_.start();
+  machine_.age();
+  EXPECT_EQ(machine_.rename("d", std::string(100, 'e')), ENAMETOOLONG);
+  remote_->put("d/b", "theirs");
+  remote_->put("d/new", "new");
+  machine_.age();
+  EXPECT_EQ(machine_.read("d/b"), "theirs");
+  EXPECT_EQ(machine_.read("d/new"), "new");
+  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
+    if (!call.starts_with("list")) return std::nullopt;
+    return Error{ErrorCode::kIo, "the server is away", {}, {}};
+  });
+  machine_.age();
+  EXPECT_EQ(machine_.rename("d", "e"), EIO);
+  remote_->set_fault(nullptr);
+  remote_->put("d/newer", "newer");
+  machine_.age();
+  EXPECT_EQ(machine_.read("d/newer"), "newer");
+}
+
+TEST_F(LayerWriteTest, a_directory_from_which_all_has_gone_in_the_bucket_can_be_removed) {
+  ASSERT_EQ(machine_.make_directory("own"), 0);
+  ASSERT_EQ(machine_.write("own/f", "kept"), 0);
+  machine_.settle();
+  remote_->erase("own/f");
+  remote_->erase("own/");
+  machine_.age();
+  EXPECT_THAT(machine_.list("own"), IsEmpty());
+  EXPECT_EQ(machine_.remove_directory("own"), 0);
+  EXPECT_EQ(error_of(machine_.look("own")), ENOENT);
+}
+
+TEST_F(LayerWriteTest, what_is_made_in_a_setgid_directory_gets_its_group) {
+  ASSERT_EQ(machine_.make_directory("team"), 0);
+  ASSERT_EQ(machine_.set_attributes("team", {.permissions = 02775, .gid = 77}), 0);
+  ASSERT_EQ(machine_.write("team/file", ""), 0);
+  ASSERT_EQ(machine_.make_directory("team/below"), 0);
+  ASSERT_EQ(machine_.make_symlink("team/below/link", "x"), 0);
+  for (const char* path : {"team/file", "team/below", "team/below/link"}) {
+    EXPECT_EQ(machine_.look(path)->gid, 77U) << path;
+  }
+  EXPECT_EQ(machine_.look("team/below")->mode & 07777U, 02755U);
+  EXPECT_EQ(machine_.look("team/file")->mode & 07777U, 0644U);
 }
 
 TEST_F(LayerWriteTest, everything_is_there_again_after_a_crash) {

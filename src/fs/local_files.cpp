@@ -50,9 +50,14 @@ FsResult<LocalFile> LocalFiles::create_nameless() const {
   return std::make_shared<const UniqueFd>(std::move(fd));
 }
 
-void LocalFiles::remove(InodeNumber inode) const {
+uint64_t LocalFiles::remove(InodeNumber inode) const {
+  const std::string path = path_of(inode);
+  struct stat status {};
+  const bool there = ::lstat(path.c_str(), &status) == 0;
   // One that stays is removed at the next start.
-  ::unlink(path_of(inode).c_str());
+  if (!there || fault("unlink") != 0 || ::unlink(path.c_str()) != 0) return 0;
+  constexpr uint64_t kBytesPerBlock = 512;  // whatever the file system's own are
+  return static_cast<uint64_t>(status.st_blocks) * kBytesPerBlock;
 }
 
 FsResult<void> LocalFiles::tidy(const std::function<bool(InodeNumber)>& keep) const {
@@ -77,13 +82,6 @@ FsResult<uint64_t> LocalFiles::size(const LocalFile& file) const {
   struct stat status {};
   if (::fstat(file->get(), &status) != 0) return failed("looking at a file in", directory_);
   return static_cast<uint64_t>(status.st_size);
-}
-
-FsResult<uint64_t> LocalFiles::disk_bytes(const LocalFile& file) const {
-  constexpr uint64_t kBytesPerBlock = 512;  // whatever the file system's own are
-  struct stat status {};
-  if (::fstat(file->get(), &status) != 0) return failed("looking at a file in", directory_);
-  return static_cast<uint64_t>(status.st_blocks) * kBytesPerBlock;
 }
 
 FsResult<uint64_t> LocalFiles::read(const LocalFile& file,

@@ -31,12 +31,12 @@ class LocalFiles {
   FsResult<LocalFile> open(InodeNumber inode) const;
   // One without a name, gone when it is closed.
   FsResult<LocalFile> create_nameless() const;
-  void remove(InodeNumber inode) const;
+  // Gives the bytes that its end frees, once nobody has it open.
+  uint64_t remove(InodeNumber inode) const;
   // Removes the files of which `keep` says no.
   FsResult<void> tidy(const std::function<bool(InodeNumber)>& keep) const;
 
   FsResult<uint64_t> size(const LocalFile& file) const;
-  FsResult<uint64_t> disk_bytes(const LocalFile& file) const;
   // Fewer bytes where the file ends.
   FsResult<uint64_t> read(const LocalFile& file, uint64_t offset, std::span<std::byte> into) const;
   // Fewer bytes where the disk is full in the middle; at least one.

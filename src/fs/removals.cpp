@@ -27,7 +27,8 @@ std::string before(std::string_view key) {
 
 }  // namespace
 
-FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals) {
+FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals,
+                                                   RemovalWalk& walk) {
   std::vector<std::pair<std::shared_ptr<Content>, std::string>>
       orphans;  // and the key that each is based on
   {
@@ -42,7 +43,14 @@ FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals
     }
     removals = std::move(free);
   }
-  for (const auto& [content, key] : orphans) ATOLL_TRY(detach_orphan(content, key));
+  for (const auto& [content, key] : orphans) {
+    const auto detached = detach_orphan(content, key);
+    if (detached) continue;
+    walk.failure = detached.error();
+    walk.failure->reason = fmt::format(
+        "{}: the file is open, and its bytes cannot be fetched: {}", key, detached.error().reason);
+    std::erase_if(removals, [&](const Removal& removal) { return removal.key == key; });
+  }
   return removals;
 }
 
@@ -144,7 +152,7 @@ FsResult<void> Exporter::finish_removals(const std::vector<Removal>& all,
   return {};
 }
 
-FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after) {
+FsResult<bool> Exporter::remove_some(std::string_view prefix, RemovalWalk& walk) {
   const std::lock_guard one_at_a_time(removing_);
   std::vector<Removal> removals;
   std::vector<std::unique_ptr<KeyClaim>> claims;
@@ -152,9 +160,9 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
     // The keys are ours before the lock is let go of, as in prepare(): otherwise a removal that is taken back
     // meanwhile, by a new file that is exported at once, would remove that file's object.
     const auto lock = tree_.lock();
-    removals = ATOLL_TRY(tree_.journal().removals(after, kBatchKeys));
+    removals = ATOLL_TRY(tree_.journal().removals(walk.after, kBatchKeys));
     if (removals.empty()) return false;
-    after = removals.back().key;
+    walk.after = removals.back().key;
     std::erase_if(removals, [&](const Removal& removal) {
       if (!is_below(removal.key, prefix)) return true;
       claims.push_back(std::make_unique<KeyClaim>(mutex_, busy_keys_, removal.key));
@@ -164,7 +172,7 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, std::string& after
   // An object that is not there yet must not come when its removal is forgotten.
   std::erase_if(removals,
                 [&](const Removal& removal) { return late_writes_.hold_up_removal(removal.key); });
-  removals = ATOLL_TRY(removable(std::move(removals)));
+  removals = ATOLL_TRY(removable(std::move(removals), walk));
   if (removals.empty()) return true;
   const auto same = ATOLL_TRY(fs_result(unchanged(removals)));
   if (!same.empty()) {
@@ -200,9 +208,10 @@ FsResult<void> Exporter::remove_below(std::string_view path, const std::stop_tok
   constexpr std::chrono::milliseconds kPause{100};
   size_t least = std::numeric_limits<size_t>::max();
   for (auto since = Clock::now(); !stop.stop_requested() && Clock::now() - since < kPatience;) {
-    std::string after;
-    while (!stop.stop_requested() && ATOLL_TRY(remove_some(path, after))) {
+    RemovalWalk walk;
+    while (!stop.stop_requested() && ATOLL_TRY(remove_some(path, walk))) {
     }
+    if (walk.failure) return tl::unexpected(*walk.failure);
     const auto left = ATOLL_TRY(removals_below(path));
     if (left.empty()) return {};
     const auto is_busy = [&](const Removal& removal) {

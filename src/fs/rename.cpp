@@ -146,6 +146,18 @@ FsResult<void> Changes::rename(Tree::Lock& lock,
                                const NodePtr& to,
                                std::string_view new_name,
                                unsigned flags) {
+  auto done = rename_once(lock, from, name, to, new_name, flags);
+  // Directories that were taken in for nothing show the bucket again. Another renaming that is under way takes them in anew.
+  if (!done) ATOLL_TRY(tree_.reveal_all());
+  return done;
+}
+
+FsResult<void> Changes::rename_once(Tree::Lock& lock,
+                                    const NodePtr& from,
+                                    std::string_view name,
+                                    const NodePtr& to,
+                                    std::string_view new_name,
+                                    unsigned flags) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0 ||
       flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)) {
@@ -164,6 +176,10 @@ FsResult<void> Changes::rename(Tree::Lock& lock,
     auto found = resolve(to, new_name);
     if (!found && found.error().error_number != ENOENT) return tl::unexpected(found.error());
     if (to->unlinked) return fail_fs(ENOENT);
+    if (!found) {
+      const std::string path = join(NodeTable::path_of(*to), new_name);
+      ATOLL_TRY(check_name(source.entry.row.kind, path, new_name));
+    }
     Moving* target = found ? &*found : nullptr;
     if (target != nullptr && target->node == source.node) return {};
     const auto check = [&]() -> FsResult<void> {

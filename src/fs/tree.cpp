@@ -57,6 +57,8 @@ bool is_below(std::string_view path, std::string_view top) {
          (path.starts_with(top) && (path.size() == top.size() || path[top.size()] == '/'));
 }
 
+std::string kernels_version(const Base& base) { return base.etag.empty() ? "here" : base.etag; }
+
 std::string key_of(Kind kind, std::string_view path) {
   return kind == Kind::kDirectory ? fmt::format("{}/", path) : std::string(path);
 }
@@ -265,7 +267,9 @@ FsResult<void> Tree::save(const NodePtr& node,
   if (!content->unsaved()) {
     // An export has ended meanwhile, and noted it; what it sent is not to be sent again.
     ATOLL_TRY(journal_->next_number());
-    return transaction.commit();
+    ATOLL_TRY(transaction.commit());
+    if (durable) went_to_disk();
+    return {};
   }
   row->size_bytes = state.size_bytes;
   row->modified_ns = state.modified_ns;
@@ -277,9 +281,24 @@ FsResult<void> Tree::save(const NodePtr& node,
   row->change = ATOLL_TRY(journal_->next_number());
   ATOLL_TRY(journal_->update(*row));
   ATOLL_TRY(transaction.commit());
+  if (durable) went_to_disk();
   content->saved(state.version);
   if (listener_.on_dirty) listener_.on_dirty({node->number});
   return {};
+}
+
+FsResult<uint64_t> Tree::sync_journal() {
+  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), true));
+  ATOLL_TRY(journal_->next_number());
+  ATOLL_TRY(transaction.commit());
+  return went_to_disk();
+}
+
+uint64_t Tree::went_to_disk() {
+  uint64_t freed = 0;
+  for (const InodeNumber inode : to_remove_) freed += files().remove(inode);
+  to_remove_.clear();
+  return freed;
 }
 
 }  // namespace atl::fs

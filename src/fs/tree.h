@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -107,8 +108,16 @@ class Tree {
   // Of these, what still reads from the object `key`.
   std::vector<std::shared_ptr<Content>> orphans_based_on(std::string_view key) const;
 
-  // Gives up the local content of a clean file that nobody has open. Gives its bytes.
-  FsResult<uint64_t> release_kept(InodeNumber inode);
+  // Gives up the local content of a clean file that nobody has open.
+  FsResult<void> release_kept(InodeNumber inode);
+  // No row has this local content any more. Its file goes when that is on the disk: after a power failure the row may be back.
+  void remove_later(InodeNumber inode) { to_remove_.insert(inode); }
+  bool has_to_remove() const { return !to_remove_.empty(); }
+  bool has_to_remove(InodeNumber inode) const { return to_remove_.contains(inode); }
+  // Every transaction before this one is on the disk when it ends, and what was to be removed then is. Gives its bytes.
+  FsResult<uint64_t> sync_journal();
+  // What follows a durable commit. Gives the bytes of what was to be removed.
+  uint64_t went_to_disk();
   // Of a symlink that has none in its row. Without the lock.
   FsResult<std::string> read_target(const Row& row) const;
 
@@ -125,6 +134,8 @@ class Tree {
   FsResult<NodePtr> node_of_row(InodeNumber inode);
   // Inside a transaction: an opaque directory in which nothing is to be hidden any more.
   FsResult<void> reveal(Row directory);
+  // The same of all that are opaque for nothing, as a renaming leaves them that comes to no end. A transaction of its own.
+  FsResult<void> reveal_all();
   void log(const std::string& line) const;
 
   static constexpr size_t kBatch = 512;
@@ -135,6 +146,7 @@ class Tree {
        const FileLayerOptions& options);
   FsResult<void> replay();
   FsResult<void> replay_content(const Row& row);
+  FsResult<void> give_up_content(Row row);
   FsResult<bool> still_right(Lock& lock, const Row& row, const std::string& path);
 
   std::shared_ptr<const Content::Shared> shared_;
@@ -147,6 +159,7 @@ class Tree {
   BucketView view_;
   std::unordered_map<InodeNumber, std::weak_ptr<Content>> contents_;
   std::vector<std::weak_ptr<Content>> orphans_;
+  std::set<InodeNumber> to_remove_;
   std::atomic<uint64_t> folds_ = 0;
   std::atomic<uint64_t> edits_ = 0;
 };
@@ -156,6 +169,8 @@ timespec to_timespec(int64_t nanoseconds);
 int64_t to_nanoseconds(timespec time);
 // The key of what is at `path`.
 std::string key_of(Kind kind, std::string_view path);
+// What Node::kernel_has calls the version of this base; a file that was made here has none until it is exported.
+std::string kernels_version(const Base& base);
 std::string join(std::string_view directory, std::string_view name);
 // Whether the path or key is `top` or lies below it; "" is above all.
 bool is_below(std::string_view path, std::string_view top);

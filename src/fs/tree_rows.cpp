@@ -38,15 +38,9 @@ FsResult<void> Tree::replay() {
     with_content.insert(inode);
     ATOLL_TRY(replay_content(*ATOLL_TRY(journal_->row(inode))));
   }
-  // A rename that did not come to its end leaves directories opaque for nothing.
-  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), false));
-  for (const InodeNumber inode : ATOLL_TRY(journal_->opaque_rows())) {
-    const auto row = ATOLL_TRY(journal_->row(inode));
-    if (!row || ATOLL_TRY(journal_->has_removals(ATOLL_TRY(path_of(*row))))) continue;
-    ATOLL_TRY(reveal(*row));
-    ATOLL_TRY(fold(inode));
-  }
-  ATOLL_TRY(transaction.commit());
+  ATOLL_TRY(reveal_all());
+  // What the journal says now has to be on the disk before files go because of it.
+  ATOLL_TRY(sync_journal());
   return files().tidy([&](InodeNumber inode) { return with_content.contains(inode); });
 }
 
@@ -57,7 +51,8 @@ FsResult<void> Tree::replay_content(const Row& row) {
     log(fmt::format("{}: its local content is gone from {}: somebody has removed it there",
                     path,
                     files().directory()));
-    return {};
+    if (row.dirty()) return {};
+    return give_up_content(row);  // the bucket has it, too
   }
   if (!file) return tl::unexpected(file.error());
   // What was written behind the end and never noted must not come back when the file grows.
@@ -66,6 +61,16 @@ FsResult<void> Tree::replay_content(const Row& row) {
   }
   // The process before may have noted what the disk does not have yet; the export takes it for kept.
   return row.content_dirty ? files().sync(*file) : FsResult<void>{};
+}
+
+// A transaction of its own.
+FsResult<void> Tree::give_up_content(Row row) {
+  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), false));
+  row.has_content = false;
+  row.present.clear();
+  ATOLL_TRY(journal_->update(row));
+  ATOLL_TRY(fold(row.inode));
+  return transaction.commit();
 }
 
 FsResult<std::string> Tree::path_of(const Row& row) {
@@ -98,21 +103,16 @@ FsResult<NodePtr> Tree::node_of_row(InodeNumber inode) {
   return adopt(parent, Entry{*row, true});
 }
 
-FsResult<uint64_t> Tree::release_kept(InodeNumber inode) {
+FsResult<void> Tree::release_kept(InodeNumber inode) {
   auto row = ATOLL_TRY(journal_->row(inode));
   const auto node = nodes_.find(inode);
   if (!row || row->dirty() || !row->has_content || (node && node->opens > 0) ||
       content_in_use(inode)) {
-    return 0;
+    return {};
   }
-  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), false));
-  row->has_content = false;
-  row->present.clear();
-  ATOLL_TRY(journal_->update(*row));
-  ATOLL_TRY(fold(inode));
-  ATOLL_TRY(transaction.commit());
-  files().remove(inode);
-  return row->size_bytes;
+  ATOLL_TRY(give_up_content(*row));
+  remove_later(inode);
+  return {};
 }
 
 FsResult<std::string> Tree::read_target(const Row& row) const {
@@ -159,6 +159,17 @@ FsResult<void> Tree::reveal(Row directory) {
   }
 }
 
+FsResult<void> Tree::reveal_all() {
+  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), false));
+  for (const InodeNumber inode : ATOLL_TRY(journal_->opaque_rows())) {
+    const auto row = ATOLL_TRY(journal_->row(inode));
+    if (!row || ATOLL_TRY(journal_->has_removals(ATOLL_TRY(path_of(*row))))) continue;
+    ATOLL_TRY(reveal(*row));
+    ATOLL_TRY(fold(inode));
+  }
+  return transaction.commit();
+}
+
 FsResult<void> Tree::fold_above(std::string_view path) {
   while (!path.empty()) {
     if (path.ends_with('/')) path.remove_suffix(1);
@@ -179,7 +190,7 @@ FsResult<void> Tree::drop(const Row& row) {
   ATOLL_TRY(fold(row.parent));
   ATOLL_TRY(transaction.commit());
   ++folds_;
-  if (row.has_content) files().remove(row.inode);
+  if (row.has_content) remove_later(row.inode);
   part(row.inode);
   if (const auto node = nodes_.find(row.inode)) {
     node->seen = row;
