@@ -78,6 +78,10 @@ Row BucketView::row_of(const DirectoryEntry& entry) const {
   return row;
 }
 
+BucketEntry BucketView::entry_of(DirectoryEntry entry) const {
+  return {row_of(entry), std::move(entry.metadata)};
+}
+
 FsResult<bool> BucketView::top_has_metadata() {
   {
     const std::lock_guard lock(mutex_);
@@ -146,7 +150,7 @@ FsResult<void> BucketView::complete(std::vector<DirectoryEntry>& entries) {
   return {};
 }
 
-FsResult<std::optional<Row>> BucketView::find(std::string_view path) {
+FsResult<std::optional<BucketEntry>> BucketView::find(std::string_view path) {
   auto entry = names_->lookup_path(path);
   if (!entry && entry.error().code == ErrorCode::kNotFound) return std::nullopt;
   if (!entry) return tl::unexpected(to_fs_error(entry.error()));
@@ -155,21 +159,21 @@ FsResult<std::optional<Row>> BucketView::find(std::string_view path) {
                            : ATOLL_TRY(asks_for_metadata_in(parent_path(path))))) {
     std::vector<DirectoryEntry> one{std::move(*entry)};
     ATOLL_TRY(complete(one));
-    return row_of(one[0]);
+    return entry_of(std::move(one[0]));
   }
-  return row_of(*entry);
+  return entry_of(std::move(*entry));
 }
 
-FsResult<std::vector<Row>> BucketView::children(std::string_view directory,
-                                                std::string_view after,
-                                                size_t limit) {
+FsResult<std::vector<BucketEntry>> BucketView::children(std::string_view directory,
+                                                        std::string_view after,
+                                                        size_t limit) {
   std::vector<DirectoryEntry> entries;
   const auto listed = names_->children(directory, after, [&](const DirectoryEntry& entry) {
     entries.push_back(entry);
     return entries.size() < limit;
   });
   // A directory that has only been made here.
-  if (!listed && listed.error().code == ErrorCode::kNotFound) return std::vector<Row>{};
+  if (!listed && listed.error().code == ErrorCode::kNotFound) return std::vector<BucketEntry>{};
   if (!listed) return tl::unexpected(to_fs_error(listed.error()));
   if (policy_ != PosixMetadata::kNever) {
     if (ATOLL_TRY(asks_for_metadata_in(directory))) {
@@ -187,10 +191,10 @@ FsResult<std::vector<Row>> BucketView::children(std::string_view directory,
       for (size_t i = 0; i < places.size(); ++i) entries[places[i]] = std::move(directories[i]);
     }
   }
-  std::vector<Row> rows;
-  rows.reserve(entries.size());
-  for (const DirectoryEntry& entry : entries) rows.push_back(row_of(entry));
-  return rows;
+  std::vector<BucketEntry> found;
+  found.reserve(entries.size());
+  for (DirectoryEntry& entry : entries) found.push_back(entry_of(std::move(entry)));
+  return found;
 }
 
 FsResult<Metadata> BucketView::metadata(std::string_view key) {

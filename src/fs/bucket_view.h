@@ -23,18 +23,24 @@
 
 namespace atl::fs {
 
+struct BucketEntry {
+  // Without inode and parent; base and known_etag are the object's. A directory that exists only by what lies in it has no
+  // known_etag.
+  Row row;
+  std::optional<storage::Metadata> metadata;  // where it is known
+};
+
 class BucketView {
  public:
   BucketView(std::shared_ptr<storage::Namespace> names,
              const FileLayerOptions& options,
              int64_t now_ns);
 
-  // Rows have no inode and no parent; base and known_etag are the object's. A directory that exists only
-  // by what lies in it has no known_etag. "" is the top. Nullopt: nothing is there.
-  FsResult<std::optional<Row>> find(std::string_view path);
-  FsResult<std::vector<Row>> children(std::string_view directory,
-                                      std::string_view after,
-                                      size_t limit);
+  // "" is the top. Nullopt: nothing is there.
+  FsResult<std::optional<BucketEntry>> find(std::string_view path);
+  FsResult<std::vector<BucketEntry>> children(std::string_view directory,
+                                              std::string_view after,
+                                              size_t limit);
   // The object's user metadata.
   FsResult<storage::Metadata> metadata(std::string_view key);
   // Attributes of a file made here that nobody gave any.
@@ -44,6 +50,7 @@ class BucketView {
   FsResult<bool> asks_for_metadata_in(std::string_view directory);
   FsResult<bool> top_has_metadata();
   FsResult<void> complete(std::vector<storage::DirectoryEntry>& entries);
+  BucketEntry entry_of(storage::DirectoryEntry entry) const;
   Row row_of(const storage::DirectoryEntry& entry) const;
 
   std::shared_ptr<storage::Namespace> names_;

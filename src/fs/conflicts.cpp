@@ -89,8 +89,20 @@ void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
   if (on_change && tree_.nodes().find(row.inode)) on_change({row.inode, row.parent, row.name});
 }
 
+// The object. kNotFound means that it has gone, and not that there is no such bucket, as an endpoint may say that is being
+// set up or another one's: a HEAD cannot tell the two apart.
+Result<RemoteObject> Exporter::look(const std::string& key) {
+  auto object = remote_.stat(key);
+  if (object || object.error().code != ErrorCode::kNotFound) return object;
+  auto listed = remote_.list_page("", "", key);
+  if (listed) return object;
+  Error error = std::move(listed).error();
+  if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
+  return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
+}
+
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
-  const auto object = remote_.stat(job.key);
+  const auto object = look(job.key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(object.error()));
   }
@@ -181,7 +193,7 @@ FsResult<bool> Exporter::follow_own_write(const std::shared_ptr<Content>& conten
     if (row) before = row->base;
   }
   if (before.key.empty()) return false;
-  const auto object = remote_.stat(before.key);
+  const auto object = look(before.key);
   if (!object && object.error().code == ErrorCode::kNotFound) return false;
   if (!object) return tl::unexpected(to_fs_error(object.error()));
   const auto lock = tree_.lock();
@@ -223,7 +235,7 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     }
     return true;
   }
-  const auto source = remote_.stat(job.row.base.key);
+  const auto source = look(job.row.base.key);
   if (!source && source.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(source.error()));
   }

@@ -74,8 +74,13 @@ FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
   if (fetched || !is_lost(fetched.error())) return fetched;
   if (!inode || was_tried(*inode)) ATOLL_TRY(follow_own_write(content, inode));
   // Moved by that, or by an export that has just ended.
-  if (content->state().base == before) return fetched;
-  return content->fetch_all(stop_.get_token());
+  if (content->state().base != before) fetched = content->fetch_all(stop_.get_token());
+  if (fetched || !is_lost(fetched.error())) return fetched;
+  const auto object = look(before.key);
+  if (!object && object.error().code != ErrorCode::kNotFound) {
+    return tl::unexpected(to_fs_error(object.error()));
+  }
+  return fetched;
 }
 
 FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,

@@ -113,6 +113,7 @@ class Exporter {
   FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);
 
   // ---- conflicts.cpp. True: try again.
+  Result<storage::RemoteObject> look(const std::string& key);
   FsResult<bool> settle_conflict(Job& job, const Error& error);
   FsResult<std::optional<Row>> row_still_there(const Job& job);
   FsResult<std::optional<Row>> row_as_judged(const Job& job);

@@ -189,6 +189,64 @@ TEST_F(LayerExportTest, another_machine_sees_the_same_tree) {
   EXPECT_EQ(elsewhere(), machine_.tree());
 }
 
+// A copy onto itself, which gives other attributes, changes no ETag where that is made of the bytes.
+TEST_F(LayerExportTest, attributes_that_another_machine_gives_show_here) {
+  remote_->set_etags_by_content(true);
+  machine_.start();
+  ASSERT_EQ(machine_.make_directory("here", 0755), 0);
+  ASSERT_EQ(machine_.write("here/file", "content"), 0);
+  const InodeNumber inode = machine_.look("here/file")->inode;
+  ASSERT_EQ(error_of(machine_.layer().set_xattr(inode, "user.note", "ours", 0)), 0);
+  machine_.settle();
+  const auto before = machine_.tree();
+  {
+    remote_->set_clock_ahead(std::chrono::minutes(1));  // clocks may differ by a few seconds
+    Machine other(remote_);
+    other.start();
+    ASSERT_EQ(other.set_attributes("here", {.permissions = 0700, .gid = 33}), 0);
+    ASSERT_EQ(other.set_attributes("here/file", {.permissions = 0600, .uid = 44}), 0);
+    const InodeNumber there = other.look("here/file")->inode;
+    ASSERT_EQ(error_of(other.layer().set_xattr(there, "user.note", "theirs", 0)), 0);
+    other.settle();
+  }
+  EXPECT_EQ(machine_.tree(), before);
+  machine_.age();
+  const auto directory = machine_.look("here");
+  EXPECT_EQ(directory->mode & 07777U, 0700U);
+  EXPECT_EQ(directory->gid, 33U);
+  const auto file = machine_.look("here/file");
+  EXPECT_EQ(file->mode & 07777U, 0600U);
+  EXPECT_EQ(file->uid, 44U);
+  EXPECT_EQ(machine_.layer().xattr(inode, "user.note"), "theirs");
+  EXPECT_EQ(machine_.read("here/file"), "content");
+  // What is changed here from now on is put on theirs.
+  ASSERT_EQ(machine_.set_attributes("here/file", {.gid = 55}), 0);
+  machine_.settle();
+  machine_.age();
+  EXPECT_EQ(machine_.tree().at("here/file"), "100600 44 55 content");
+  EXPECT_EQ(elsewhere(), machine_.tree());
+}
+
+TEST_F(LayerExportTest, so_does_a_listing_of_what_another_machine_has_given_other_attributes) {
+  remote_->set_etags_by_content(true);
+  machine_.start();
+  ASSERT_EQ(machine_.make_directory("here"), 0);
+  ASSERT_EQ(machine_.write("here/file", "content"), 0);
+  ASSERT_EQ(machine_.set_attributes("here/file", {.permissions = 04711}), 0);
+  machine_.settle();
+  machine_.age();
+  EXPECT_EQ(machine_.tree().at("here/file"), "104711 1 2 content");  // the bit that no bucket gives
+  {
+    remote_->set_clock_ahead(std::chrono::minutes(1));  // clocks may differ by a few seconds
+    Machine other(remote_);
+    other.start();
+    ASSERT_EQ(other.set_attributes("here/file", {.permissions = 0600}), 0);
+    other.settle();
+  }
+  machine_.age();
+  EXPECT_EQ(machine_.tree().at("here/file"), "100600 1 2 content");
+}
+
 TEST_F(LayerExportTest, metadata_is_found_again_in_directories_that_were_written_to) {
   machine_.start();
   ASSERT_EQ(machine_.write("d/new", "content"), 0);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "fs/posix_metadata.h"
 #include "storage/key.h"
 
 namespace atl::fs {
@@ -77,15 +78,48 @@ FsResult<NodePtr> Tree::node(InodeNumber number) const {
   return node;
 }
 
-// Whether a clean row is still what the bucket has. Where the bucket cannot be asked, it is.
-FsResult<bool> Tree::still_right(Lock& lock, const Row& row, const std::string& path) {
-  lock.unlock();
-  auto found = view_.find(path);
-  lock.lock();
-  if (!found) return true;
-  if (found->has_value() && (*found)->known_etag == row.known_etag) return true;
+// Whether a clean row is still what the bucket has.
+FsResult<bool> Tree::bears_out(const std::optional<BucketEntry>& found,
+                               const Row& row,
+                               const std::string& path) {
+  if (row.kind == Kind::kDirectory) return true;
+  if (found && found->row.known_etag == row.known_etag) return true;
   // A directory's objects that are still to go hide a file of the same name.
   return journal_->has_removals(path);
+}
+
+// A clean row's attributes follow the bucket's, which another machine may have changed. That gives the object of the same
+// bytes no new ETag, nor is a directory looked at for one. With the lock; a transaction of its own.
+FsResult<void> Tree::take_attributes(Row& row, const BucketEntry& found) {
+  const Row& there = found.row;
+  if (!found.metadata || row.dirty() || row.kind != there.kind) return {};
+  if (row.kind != Kind::kDirectory && row.known_etag != there.known_etag) return {};
+  // Of what we have written ourselves the row knows more.
+  if (is_written_by(*found.metadata, ATOLL_TRY(journal_->name()), there.base.key)) return {};
+  Row now = row;
+  now.mode = there.mode;
+  now.uid = there.uid;
+  now.gid = there.gid;
+  if (row.kind == Kind::kDirectory) {
+    now.known_etag = there.known_etag;
+    now.base = there.base;
+  } else {
+    now.modified_ns = there.modified_ns;
+  }
+  const Xattrs xattrs = row.xattrs_here ? ATOLL_TRY(journal_->xattrs(row.inode)) : Xattrs{};
+  const bool others = row.xattrs_here && xattrs != read_xattrs(*found.metadata);
+  if (now == row && !others) return {};
+  auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), false));
+  if (others) {
+    for (const auto& [name, value] : xattrs) ATOLL_TRY(journal_->remove_xattr(row.inode, name));
+    now.xattrs_here = false;  // they are the base's
+  }
+  now.changed_ns = now_ns();
+  ATOLL_TRY(journal_->update(now));
+  ATOLL_TRY(transaction.commit());
+  count_edit();
+  row = std::move(now);
+  return {};
 }
 
 FsResult<Entry> Tree::child(Lock& lock, const NodePtr& parent, std::string_view name) {
@@ -98,14 +132,19 @@ FsResult<Entry> Tree::child(Lock& lock, const NodePtr& parent, std::string_view 
     const uint64_t folds = folds_;
     auto row = ATOLL_TRY(journal_->child(parent->number, name));
     if (row && row->kind == Kind::kGone) return fail_fs(ENOENT);
-    if (row && (row->dirty() || row->kind == Kind::kDirectory)) return Entry{std::move(*row), true};
+    if (row && row->dirty()) return Entry{std::move(*row), true};
     if (row) {
-      const bool right = ATOLL_TRY(still_right(lock, *row, path));
+      lock.unlock();
+      const auto found = view_.find(path);
+      lock.lock();
       const auto again = ATOLL_TRY(journal_->row(row->inode));
       if (!again || *again != *row) continue;
-      // Whoever has it open for writing will find out at the export.
+      if (found && *found) ATOLL_TRY(take_attributes(*row, **found));
+      // Where the bucket cannot be asked, the row is right. Whoever has the file open for writing will find out at the export.
       const auto node = nodes_.find(row->inode);
-      if (right || (node && node->writers > 0)) return Entry{std::move(*row), true};
+      if (!found || (node && node->writers > 0) || ATOLL_TRY(bears_out(*found, *row, path))) {
+        return Entry{std::move(*row), true};
+      }
       ATOLL_TRY(drop(*row));
       continue;
     }
@@ -122,8 +161,9 @@ FsResult<Entry> Tree::child(Lock& lock, const NodePtr& parent, std::string_view 
       continue;
     }
     if (!*found) return fail_fs(ENOENT);
-    (*found)->name = name;
-    return Entry{std::move(**found), false};
+    Entry entry{std::move((*found)->row), false};
+    entry.row.name = name;
+    return entry;
   }
 }
 

@@ -147,7 +147,10 @@ class Tree {
   FsResult<void> replay();
   FsResult<void> replay_content(const Row& row);
   FsResult<void> give_up_content(Row row);
-  FsResult<bool> still_right(Lock& lock, const Row& row, const std::string& path);
+  FsResult<bool> bears_out(const std::optional<BucketEntry>& found,
+                           const Row& row,
+                           const std::string& path);
+  FsResult<void> take_attributes(Row& row, const BucketEntry& found);
 
   std::shared_ptr<const Content::Shared> shared_;
   std::shared_ptr<storage::Namespace> names_;

@@ -259,7 +259,7 @@ FsResult<std::vector<Entry>> Tree::next_entries(const NodePtr& directory, std::s
     const bool shows_bucket = !own || !own->opaque;
     auto rows =
         own ? ATOLL_TRY(journal_->children(directory->number, from, kBatch)) : std::vector<Row>{};
-    std::vector<Row> bucket;
+    std::vector<BucketEntry> bucket;
     std::vector<Row> asked_for;  // the rows as they were when the bucket was asked
     if (shows_bucket) {
       asked_for = rows;
@@ -277,31 +277,34 @@ FsResult<std::vector<Entry>> Tree::next_entries(const NodePtr& directory, std::s
     // Where one side stopped at its limit, the other's later names wait for the next call.
     std::optional<std::string> last;
     if (rows.size() == kBatch) last = rows.back().name;
-    if (bucket.size() == kBatch && (!last || bucket.back().name < *last)) {
-      last = bucket.back().name;
+    if (bucket.size() == kBatch && (!last || bucket.back().row.name < *last)) {
+      last = bucket.back().row.name;
     }
     std::vector<Entry> entries;
     auto row = rows.begin();
     auto below = bucket.begin();
     while (row != rows.end() || below != bucket.end()) {
       const bool take_row =
-          row != rows.end() && (below == bucket.end() || row->name <= below->name);
-      if (last && (take_row ? row->name : below->name) > *last) break;
+          row != rows.end() && (below == bucket.end() || row->name <= below->row.name);
+      if (last && (take_row ? row->name : below->row.name) > *last) break;
       if (!take_row) {
-        entries.push_back({std::move(*below++), false});
+        entries.push_back({std::move(below++->row), false});
         continue;
       }
-      const bool also_below = below != bucket.end() && below->name == row->name;
+      const bool also_below = below != bucket.end() && below->row.name == row->name;
       // A clean file counts as long as the bucket has the same version.
       const bool clean_file = !row->dirty() && row->kind != Kind::kDirectory;
       const bool differs =
-          clean_file && shows_bucket && (!also_below || below->known_etag != row->known_etag);
+          clean_file && shows_bucket && (!also_below || below->row.known_etag != row->known_etag);
       // One that has been exported since then is not to be held against an older answer.
       const bool stale = differs && contains(asked_for, *row) &&
                          !ATOLL_TRY(journal_->has_removals(join(path, row->name)));
-      if (row->kind != Kind::kGone && !stale) entries.push_back({std::move(*row), true});
+      if (row->kind != Kind::kGone && !stale) {
+        if (also_below && contains(asked_for, *row)) ATOLL_TRY(take_attributes(*row, *below));
+        entries.push_back({std::move(*row), true});
+      }
       // The number stays the row's until a lookup drops it.
-      if (row->kind != Kind::kGone && stale && also_below) entries.push_back({*below, false});
+      if (row->kind != Kind::kGone && stale && also_below) entries.push_back({below->row, false});
       ++row;
       if (also_below) ++below;
     }

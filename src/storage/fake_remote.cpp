@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "storage/sha256.h"
+
 namespace atl::storage {
 
 namespace {
@@ -94,21 +96,33 @@ void FakeRemote::set_lost_answer(Fault fault) {
   lost_answer_ = std::move(fault);
 }
 
+void FakeRemote::set_etags_by_content(bool by_content) {
+  const std::lock_guard lock(mutex_);
+  etags_by_content_ = by_content;
+}
+
+void FakeRemote::set_clock_ahead(std::chrono::seconds ahead) {
+  const std::lock_guard lock(mutex_);
+  clock_ahead_ = ahead;
+}
+
 void FakeRemote::set_sends_again(bool sends_again) {
   const std::lock_guard lock(mutex_);
   sends_again_ = sends_again;
 }
 
 ObjectInfo FakeRemote::info_of(std::string_view key, const Object& object) {
-  return {std::string(key),
-          object.content.size(),
-          object.modified,
-          fmt::format("\"v{}\"", object.version)};
+  return {std::string(key), object.content.size(), object.modified, object.etag};
 }
 
 ObjectInfo FakeRemote::store(std::string_view key, std::string content, Metadata metadata) {
-  Object object{
-      std::move(content), std::move(metadata), ++versions_, std::chrono::system_clock::now()};
+  ++versions_;
+  std::string etag = etags_by_content_ ? fmt::format("\"{}\"", sha256_hex(content))
+                                       : fmt::format("\"v{}\"", versions_);
+  Object object{std::move(content),
+                std::move(metadata),
+                std::move(etag),
+                std::chrono::system_clock::now() + clock_ahead_};
   auto info = info_of(key, object);
   objects_.insert_or_assign(std::string(key), std::move(object));
   return info;

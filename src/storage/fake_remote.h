@@ -51,6 +51,10 @@ class FakeRemote : public Remote {
   // Consulted after an upload, a copy or a removal has had its effect: an Error that it returns is all that the caller
   // gets.
   void set_lost_answer(Fault fault);
+  // As S3 makes them of what comes in one piece: the same bytes have the same ETag, whatever metadata they carry.
+  void set_etags_by_content(bool by_content);
+  // What is written from here on was modified so much later than now.
+  void set_clock_ahead(std::chrono::seconds ahead);
   // Copies and removals say that they were sent more than once.
   void set_sends_again(bool sends_again);
 
@@ -75,7 +79,7 @@ class FakeRemote : public Remote {
   struct Object {
     std::string content;
     Metadata metadata;
-    uint64_t version = 0;
+    std::string etag;
     std::chrono::system_clock::time_point modified;
   };
   struct Waiting {
@@ -100,6 +104,8 @@ class FakeRemote : public Remote {
   Fault fault_;
   Fault lost_answer_;
   bool sends_again_ = false;
+  bool etags_by_content_ = false;
+  std::chrono::seconds clock_ahead_{0};
   bool held_ = false;
   bool ending_ = false;
   std::deque<Waiting> waiting_;
