@@ -49,7 +49,7 @@ FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals
     walk.failure = detached.error();
     walk.failure->reason = fmt::format(
         "{}: the file is open, and its bytes cannot be fetched: {}", key, detached.error().reason);
-    std::erase_if(removals, [&](const Removal& removal) { return removal.key == key; });
+    std::erase_if(removals, [gone = key](const Removal& removal) { return removal.key == gone; });
   }
   return removals;
 }

@@ -202,7 +202,7 @@ BlockFiles::Read BlockFiles::read(
 }
 
 BlockFiles::Read BlockFiles::read_open(int fd, const Place& place, By by) {
-  const Read damaged{Found::kDamaged, {}};
+  Read damaged{Found::kDamaged, {}};
   struct stat status {};
   if (files_.status(fd, &status) != 0) return {};
   if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid() ||
