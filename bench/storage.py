@@ -12,7 +12,8 @@ case: medians, the median of the rounds' ratios, and what the server has served.
   random       reads of 128 KiB at random places, 20 ms away
   copy         10,000 objects of 100 KB copied out, 20 ms away
   list         `ls -lR` of 100,000 objects against the LIST calls themselves, 20 ms away and without
-  first_step   `atoll train` on 1,000 and on 100,000 images, 20 ms away: the time to its first step
+  first_step   `atoll train` on 1,000 images, on 100,000, and on as many with an index beside the annotations, 20 ms away: the
+               time to its first step
   train        the trainer's loader on cold objects, 20 ms away, against local files; a step takes 50 ms
   shared       eight processes read the same 2 GB over one cache: how often the server sent each byte
   memory       resident memory of the mount while 1,000 of its files are open and read

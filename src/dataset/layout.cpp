@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <optional>
+#include <span>
 
 #include "base/parallel.h"
 #include "dataset/coco_builder.h"
@@ -15,7 +16,9 @@ namespace {
 constexpr size_t kNamesToTry = 5;
 
 // Questions to the store at a time: those to a bucket take a while each, and hardly any work.
-constexpr int kQuestions = 16;
+constexpr int kQuestions = 32;
+// So many places are tried at once before the next ones.
+constexpr size_t kPlacesAtOnce = 4;
 
 // Of a JSON: the images come first, and five of them take a kilobyte.
 constexpr uint64_t kBeginBytes = uint64_t{1} << 20;
@@ -62,13 +65,10 @@ std::string usual_key(Split split) {
   return fmt::format("annotations/instances_{}2017.json", names_of(split).front());
 }
 
-Result<std::vector<std::string>> keys_of_split(storage::ObjectStore& store, Split split) {
-  const auto names = names_of(split);
-  std::vector<std::string> keys = {usual_key(split)};
-  for (std::string& key : ATOLL_TRY(with_any_year(store, names.front()))) {
-    keys.push_back(std::move(key));
-  }
-  for (const std::string& name : names) {
+// Without a year.
+std::vector<std::string> keys_of_split(Split split) {
+  std::vector<std::string> keys;
+  for (const std::string& name : names_of(split)) {
     for (const char* folder : {"annotations/", ""}) {
       keys.push_back(fmt::format("{}instances_{}.json", folder, name));
       keys.push_back(fmt::format("{}{}.json", folder, name));
@@ -137,14 +137,6 @@ Result<std::vector<char>> which_exist(storage::ObjectStore& store,
   return there;
 }
 
-Result<std::optional<std::string>> first_existing(storage::ObjectStore& store,
-                                                  const std::vector<std::string>& keys) {
-  const auto there = ATOLL_TRY(which_exist(store, keys));
-  const auto first = std::find(there.begin(), there.end(), 1);
-  if (first == there.end()) return std::nullopt;
-  return keys[static_cast<size_t>(first - there.begin())];
-}
-
 }  // namespace
 
 Result<std::string> find_image_prefix(storage::ObjectStore& store,
@@ -159,19 +151,23 @@ Result<std::string> find_image_prefix(storage::ObjectStore& store,
   }
   // Several names, because one missing file must not hide the folder; most hits win, ties go to
   // the earlier place.
+  const size_t names = some_file_names.size();
   size_t best_hits = 0;
   std::string best;
-  for (const std::string& prefix : prefixes) {
+  for (size_t first = 0; first < prefixes.size() && best_hits < names; first += kPlacesAtOnce) {
+    const size_t end = std::min(prefixes.size(), first + kPlacesAtOnce);
     std::vector<std::string> keys;
-    keys.reserve(some_file_names.size());
-    for (const std::string& name : some_file_names) keys.push_back(prefix + name);
-    const auto there = ATOLL_TRY(which_exist(store, keys));
-    const auto hits = static_cast<size_t>(std::count(there.begin(), there.end(), 1));
-    if (hits > best_hits) {
-      best_hits = hits;
-      best = prefix;
+    for (size_t place = first; place < end; ++place) {
+      for (const std::string& name : some_file_names) keys.push_back(prefixes[place] + name);
     }
-    if (hits == some_file_names.size()) break;
+    const auto there = ATOLL_TRY(which_exist(store, keys));
+    for (size_t place = first; place < end; ++place) {
+      const auto of_place = std::span(there).subspan((place - first) * names, names);
+      const auto hits = static_cast<size_t>(std::count(of_place.begin(), of_place.end(), 1));
+      if (hits <= best_hits) continue;
+      best_hits = hits;
+      best = prefixes[place];
+    }
   }
   if (best_hits > 0) return best;
   std::string places;
@@ -210,19 +206,33 @@ Result<std::optional<SplitLocation>> find_annotations(storage::ObjectStore& stor
   if (ATOLL_TRY(exists(store, usual_key(split)))) {
     return SplitLocation{.annotations = usual_key(split)};
   }
-  const auto own = ATOLL_TRY(keys_of_split(store, split));
-  if (const auto key = ATOLL_TRY(first_existing(store, own)))
-    return SplitLocation{.annotations = *key};
-  const auto key = ATOLL_TRY(first_existing(store, keys_for_both()));
-  if (!key) return std::nullopt;
-  return SplitLocation{
-      .annotations = *key,
-      .note = fmt::format(
-          "{} has no annotations for {} alone: {} serves for training and for validation, so the "
-          "validation numbers are those of images that were trained on",
-          store.uri(),
-          long_name_of(split),
-          *key)};
+  // All other names at once: those with a year, then the split's own, then those for both splits.
+  std::vector<std::string> keys = keys_of_split(split);
+  const size_t own = keys.size();
+  for (std::string& key : keys_for_both()) keys.push_back(std::move(key));
+  Result<std::vector<std::string>> dated;
+  Result<std::vector<char>> there;
+  parallel_for(2, 2, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      if (i == 0) dated = with_any_year(store, names_of(split).front());
+      if (i == 1) there = which_exist(store, keys);
+    }
+  });
+  if (!dated) return tl::unexpected(dated.error());
+  if (!there) return tl::unexpected(there.error());
+  if (!dated->empty()) return SplitLocation{.annotations = dated->front()};
+  const auto first =
+      static_cast<size_t>(std::find(there->begin(), there->end(), 1) - there->begin());
+  if (first == keys.size()) return std::nullopt;
+  SplitLocation location{.annotations = keys[first]};
+  if (first < own) return location;
+  location.note = fmt::format(
+      "{} has no annotations for {} alone: {} serves for training and for validation, so the "
+      "validation numbers are those of images that were trained on",
+      store.uri(),
+      long_name_of(split),
+      keys[first]);
+  return location;
 }
 
 Result<SplitLocation> find_split(storage::ObjectStore& store, Split split) {
@@ -242,10 +252,11 @@ Result<SplitLocation> find_split(storage::ObjectStore& store, Split split) {
                 fmt::format("{}: there is no dataset, nor anything else", store.uri()),
                 "check the path");
   }
-  auto keys = ATOLL_TRY(keys_of_split(store, split));
-  const std::string usual = keys.front();
-  const auto shared = keys_for_both();
-  keys.insert(keys.end(), shared.begin(), shared.end());
+  const std::string usual = usual_key(split);
+  std::vector<std::string> keys = {usual};
+  for (auto&& more : {keys_of_split(split), keys_for_both()}) {
+    keys.insert(keys.end(), more.begin(), more.end());
+  }
   return fail(ErrorCode::kInvalidInput,
               fmt::format("no {} annotations in {}: looked for {}",
                           long_name_of(split),

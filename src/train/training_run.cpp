@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <limits>
 
 #include "base/bytes.h"
@@ -116,6 +117,20 @@ Result<storage::Claim> TrainingRun::claim_output() {
 Result<void> TrainingRun::open_data() {
   const trace::Span span(&tracer_, "read annotations");
   const auto& data = config_.data;
+  const SplitOptions validation{.path = data.path,
+                                .split = dataset::Split::kVal,
+                                .annotations = data.val_annotations,
+                                .images = data.val_images,
+                                .limit_images = data.validation_limit(),
+                                .max_bad_records = data.max_bad_images,
+                                .threads = threads_for(data.threads),
+                                .console = console_,
+                                .stop = stop_};
+  // A bucket is asked meanwhile for the many names that there may be.
+  std::future<Result<bool>> has_validation;
+  if (config_.train.evaluate) {
+    has_validation = std::async(std::launch::async, [&] { return has_split(validation); });
+  }
   data_ = ATOLL_TRY(open_split({.path = data.path,
                                 .split = dataset::Split::kTrain,
                                 .annotations = data.train_annotations,
@@ -127,18 +142,9 @@ Result<void> TrainingRun::open_data() {
                                 .console = console_,
                                 .stop = stop_}));
   // Whether there is a validation split is the data's business; a broken one is an error.
-  const SplitOptions validation{.path = data.path,
-                                .split = dataset::Split::kVal,
-                                .annotations = data.val_annotations,
-                                .images = data.val_images,
-                                .limit_images = data.validation_limit(),
-                                .max_bad_records = data.max_bad_images,
-                                .threads = threads_for(data.threads),
-                                .console = console_,
-                                .stop = stop_};
   if (!config_.train.evaluate) {
     say("train.evaluate = false: the run ends without an evaluation");
-  } else if (ATOLL_TRY(has_split(validation))) {
+  } else if (ATOLL_TRY(has_validation.get())) {
     validation_ = ATOLL_TRY(open_split(validation));
     ATOLL_TRY(check_categories(categories_of(data_->dataset), *validation_, data_->name()));
     if (!validation_->note.empty()) say(validation_->note);
