@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <linux/fs.h>
 
+#include <chrono>
 #include <map>
 #include <string>
+#include <thread>
 
 #include "fs/layer_fixture.h"
 
@@ -162,7 +164,11 @@ TEST_F(LayerTest, what_is_put_aside_fits_into_a_key) {
       return std::nullopt;
     });
     ASSERT_EQ(machine_.write(key, "mine"), 0);
-    machine_.settle();
+    const auto until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (machine_.layer().counts().waiting_exports > 0) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     EXPECT_EQ(machine_.layer().counts().conflicts, 1U);
     EXPECT_EQ(remote_->content(key), "theirs");
     EXPECT_EQ(machine_.read(key), "theirs");
