@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <barrier>
 #include <fstream>
 #include <thread>
@@ -143,7 +144,7 @@ TEST_F(NamespaceTest, a_failing_import_deletes_nothing_that_it_has_not_listed) {
   import_all(*names);
   for (int i = 3000; i < 5000; ++i) remote_->erase("a/00" + std::to_string(i) + ".jpg");
   remote_->put("a/0", "new");
-  int lists = 0;
+  std::atomic<int> lists = 0;  // several are under way
   remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
     if (call.starts_with("list") && ++lists == 3) return Error{ErrorCode::kIo, "broken", {}, {}};
     return std::nullopt;
