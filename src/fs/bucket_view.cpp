@@ -31,6 +31,16 @@ int64_t nanoseconds(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
+Result<storage::RemoteObject> look_for(storage::Remote& remote, const std::string& key) {
+  auto object = remote.stat(key);
+  if (object || object.error().code != ErrorCode::kNotFound) return object;
+  auto listed = remote.list_page("", "", key);
+  if (listed) return object;
+  Error error = std::move(listed).error();
+  if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
+  return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
+}
+
 BucketView::BucketView(std::shared_ptr<storage::Namespace> names,
                        const FileLayerOptions& options,
                        int64_t now_ns)

@@ -30,6 +30,10 @@ struct BucketEntry {
   std::optional<storage::Metadata> metadata;  // where it is known
 };
 
+// The object, asked of the bucket itself. kNotFound means that it has gone, and not that there is no such bucket, as an endpoint
+// may say that is being set up or another one's: a HEAD cannot tell the two apart.
+Result<storage::RemoteObject> look_for(storage::Remote& remote, const std::string& key);
+
 class BucketView {
  public:
   BucketView(std::shared_ptr<storage::Namespace> names,

@@ -108,12 +108,16 @@ FsResult<void> Changes::check_empty(Tree::Lock& lock, const NodePtr& directory) 
     if (!entries->empty()) return fail_fs(ENOTEMPTY);
     if (directory->unlinked) return fail_fs(ENOENT);
     // Rows that the bucket does not bear out any more are shown to nobody; to look at one drops it.
-    for (const Row& row :
-         ATOLL_TRY(tree_.journal().children(directory->number, "", Tree::kBatch))) {
-      if (row.kind == Kind::kGone) continue;
-      const auto found = tree_.child(lock, directory, row.name);
-      if (found) return fail_fs(ENOTEMPTY);
-      if (found.error().error_number != ENOENT) return tl::unexpected(found.error());
+    for (std::string after;;) {
+      const auto rows = ATOLL_TRY(tree_.journal().children(directory->number, after, Tree::kBatch));
+      if (rows.empty()) break;
+      after = rows.back().name;
+      for (const Row& row : rows) {
+        if (row.kind == Kind::kGone) continue;
+        const auto found = tree_.child(lock, directory, row.name);
+        if (found) return fail_fs(ENOTEMPTY);
+        if (found.error().error_number != ENOENT) return tl::unexpected(found.error());
+      }
     }
     if (ATOLL_TRY(tree_.journal().has_children(directory->number, false))) continue;
     if (directory->unlinked) return fail_fs(ENOENT);
@@ -181,8 +185,15 @@ FsResult<Xattrs> Changes::xattrs(Tree::Lock& lock, const NodePtr& node) {
     if (key.empty() || node->unlinked) return Xattrs{};
     lock.unlock();
     auto metadata = tree_.view().metadata(key);
+    if (!metadata && metadata.error().error_number == ENOENT) {
+      // The namespace may still believe what it heard while the bucket was away.
+      auto object = look_for(*tree_.shared().remote, key);
+      const bool gone = !object && object.error().code == ErrorCode::kNotFound;
+      if (object) metadata = std::move(object->metadata);
+      if (gone) metadata = storage::Metadata{};
+      if (!object && !gone) metadata = tl::unexpected(to_fs_error(object.error()));
+    }
     lock.lock();
-    if (!metadata && metadata.error().error_number == ENOENT) return Xattrs{};
     if (!metadata) return tl::unexpected(metadata.error());
     const auto row = ATOLL_TRY(tree_.journal().row(node->number));
     if (!row || !row->xattrs_here) return read_xattrs(*metadata);

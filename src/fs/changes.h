@@ -58,7 +58,8 @@ class Changes {
                              std::string_view name,
                              const NodePtr& to,
                              std::string_view new_name,
-                             unsigned flags);
+                             unsigned flags,
+                             bool& took_in);
   FsResult<void> check_rename(const Moving& from, const Moving* to, unsigned flags) const;
   FsResult<void> take_in(Tree::Lock& lock, const NodePtr& directory);
   FsResult<void> lift(Edit& edit, Row& row, const std::string& path);
@@ -71,6 +72,8 @@ class Changes {
                       bool exchange);
 
   Tree& tree_;
+  int renamings_ = 0;  // under way; as the next one, with the tree's lock
+  bool took_in_for_nothing_ = false;
 };
 
 }  // namespace atl::fs

@@ -89,16 +89,13 @@ void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
   if (on_change && tree_.nodes().find(row.inode)) on_change({row.inode, row.parent, row.name});
 }
 
-// The object. kNotFound means that it has gone, and not that there is no such bucket, as an endpoint may say that is being
-// set up or another one's: a HEAD cannot tell the two apart.
-Result<RemoteObject> Exporter::look(const std::string& key) {
-  auto object = remote_.stat(key);
+Result<RemoteObject> Exporter::look(const std::string& key) { return look_for(remote_, key); }
+
+// The object whose metadata are to be kept. The namespace may still believe what it heard while the bucket was away.
+Result<RemoteObject> Exporter::metadata_source(const std::string& key) {
+  auto object = tree_.names().stat(key);
   if (object || object.error().code != ErrorCode::kNotFound) return object;
-  auto listed = remote_.list_page("", "", key);
-  if (listed) return object;
-  Error error = std::move(listed).error();
-  if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
-  return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
+  return look(key);
 }
 
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
@@ -295,21 +292,29 @@ FsResult<void> Exporter::note_in_names(const std::string& key, const RemoteObjec
 // The local change is dropped. True where it has become another one meanwhile.
 FsResult<bool> Exporter::give_way(Job& job, const RemoteObject* object) {
   job.guard.reset();
-  const auto lock = tree_.lock();
+  auto lock = tree_.lock();
   auto row = ATOLL_TRY(row_as_judged(job));
   if (!row) return true;
-  log(fmt::format("conflict: the local change of {} is dropped", job.path));
   if (row->kind != Kind::kDirectory) {
     if (!row->base.key.empty() && row->base.key != job.key) {
+      const bool place_is_free =
+          ATOLL_TRY(tree_.journal().removal(row->base.key)).has_value() || object == nullptr;
+      if (!place_is_free) {  // something else has come there
+        lock.unlock();
+        ATOLL_TRY(move_aside(job));
+        return false;
+      }
       // The renaming is taken back: what the bucket has shows at its old place again.
       auto edit = ATOLL_TRY(Edit::begin(tree_));
       ATOLL_TRY(tree_.journal().erase_removal(row->base.key));
       ATOLL_TRY(tree_.fold_above(row->base.key));
       ATOLL_TRY(edit.commit());
     }
+    log(fmt::format("conflict: the local change of {} is dropped", job.path));
     ATOLL_TRY(tree_.drop(*row));
     return false;
   }
+  log(fmt::format("conflict: the local change of {} is dropped", job.path));
   // What lies in a directory stays.
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   row->known_etag = object != nullptr ? object->info.etag : std::string();

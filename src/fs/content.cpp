@@ -250,6 +250,8 @@ FsResult<void> Content::set_size(uint64_t size_bytes, int64_t now_ns, const Jour
     ATOLL_TRY(shared_->files->set_size(file_, size_bytes));
   }
   const bool cuts = !grows && ATOLL_TRY(shared_->files->size(file_)) > size_bytes;
+  // The note may get to the disk at once, with that of other bytes that have been written.
+  if (cuts && size_bytes > 0) ATOLL_TRY(shared_->files->sync(file_));
   ATOLL_TRY(journal(next, cuts));
   state_ = std::move(next);
   saved_version_ = state_.version;

@@ -113,7 +113,7 @@ FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) 
     const auto lock = tree_.lock();
     if (!ATOLL_TRY(row())) return {};
   }
-  const auto object = tree_.names().stat(key);
+  const auto object = metadata_source(key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(object.error()));
   }
@@ -137,6 +137,7 @@ FsResult<bool> Exporter::detach_content(const NodePtr& node,
                                         bool written_here) {
   {
     const auto lock = tree_.lock();
+    if (tree_.content_in_use(node->number) != content) return Tree::replaced(*node);
     if (!content->file()) {
       if (tree_.has_to_remove(node->number)) ATOLL_TRY(tree_.sync_journal());
       content->set_file(ATOLL_TRY(tree_.files().create(node->number)));
@@ -146,6 +147,8 @@ FsResult<bool> Exporter::detach_content(const NodePtr& node,
   const bool lost = !fetched && is_lost(fetched.error());
   if (!fetched && !lost) return tl::unexpected(fetched.error());
   if (lost && !written_here && !content->writable()) return false;
+  // The bytes before the note that they are here, which may get to the disk at once.
+  ATOLL_TRY(content->sync());
   ATOLL_TRY(changes_.make_writable(node, content));
   {
     const auto lock = tree_.lock();
@@ -199,6 +202,11 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
     const auto detached = detach_content(node, content, key, row->content_dirty);
     const auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
+    if (detached && !*detached && tree_.content_in_use(inode) != content) {
+      // What had come before it was lost is nobody's.
+      const auto now = ATOLL_TRY(tree_.journal().row(inode));
+      if (!now || !now->has_content) tree_.remove_later(inode);
+    }
     // Where the file has given way meanwhile, the caller looks again.
     if (!detached && tree_.content_in_use(inode) == content)
       return tl::unexpected(detached.error());

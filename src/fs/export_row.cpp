@@ -101,7 +101,7 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
 Result<Metadata> Exporter::metadata_of(const Job& job) {
   Metadata metadata;
   if (!job.row.base.key.empty()) {
-    auto object = tree_.names().stat(job.row.base.key);
+    auto object = metadata_source(job.row.base.key);
     if (object) {
       metadata = std::move(object->metadata);
     } else if (object.error().code != ErrorCode::kNotFound) {
@@ -303,7 +303,7 @@ FsResult<uint64_t> Exporter::free_kept(uint64_t bytes) {
   for (const InodeNumber inode : ATOLL_TRY(tree_.journal().kept_rows())) {
     if (freed >= bytes) break;
     const auto row = ATOLL_TRY(tree_.journal().row(inode));
-    ATOLL_TRY(tree_.release_kept(inode));
+    if (!tree_.release_kept(inode)) break;  // what has been given up so far makes room, too
     if (row && tree_.has_to_remove(inode)) freed += row->size_bytes;
   }
   if (tree_.has_to_remove()) ATOLL_TRY(tree_.sync_journal());

@@ -114,6 +114,7 @@ class Exporter {
 
   // ---- conflicts.cpp. True: try again.
   Result<storage::RemoteObject> look(const std::string& key);
+  Result<storage::RemoteObject> metadata_source(const std::string& key);
   FsResult<bool> settle_conflict(Job& job, const Error& error);
   FsResult<std::optional<Row>> row_still_there(const Job& job);
   FsResult<std::optional<Row>> row_as_judged(const Job& job);

@@ -125,8 +125,20 @@ TEST_P(LayerCollisionTest, files_that_changed_places_of_which_one_has_changed) {
   // "alpha" and "theirs" are somewhere, whoever wins, but where ours is to replace theirs.
   EXPECT_THAT(all, Contains(testing::Pair(testing::_, "alpha")));
   if (GetParam() == ConflictPolicy::kRemoteWins) {
-    EXPECT_EQ(all, (Files{{"a", "alpha"}, {"z", "theirs"}}));
+    EXPECT_EQ(all.at("a"), "alpha");
+    EXPECT_EQ(all.at("z"), "theirs");
   }
+}
+
+TEST_P(LayerCollisionTest, a_moved_file_whose_old_place_has_been_taken) {
+  ASSERT_EQ(machine_.rename("a", "z"), 0);
+  ASSERT_EQ(machine_.write("a", "new"), 0);
+  remote_->put("z", "theirs");
+  settle_with_conflicts(1);
+  EXPECT_EQ(files(),
+            by_policy({{"a", "new"}, {"z", "theirs"}, {"z aside", "alpha"}},
+                      {{"a", "new"}, {"z", "alpha"}},
+                      {{"a", "new"}, {"z", "theirs"}, {"z aside", "alpha"}}));
 }
 
 // Metadata makes a link of it, or a file.

@@ -236,7 +236,9 @@ TEST_F(LayerConflictTest, a_server_that_finds_nothing_at_all_has_lost_nothing) {
   remote_->put("big", std::string(50'000, 'x'));
   remote_->put("r", "removed");
   remote_->put("s", "renamed");
+  remote_->put("d/b", "beta", {{"label", "cat"}});
   start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write_at("d/b", 0, "B"), 0);
   ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
   ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
   ASSERT_EQ(machine_.rename("s", "z"), 0);
@@ -255,6 +257,8 @@ TEST_F(LayerConflictTest, a_server_that_finds_nothing_at_all_has_lost_nothing) {
   EXPECT_EQ(remote_->content("s"), std::nullopt);
   EXPECT_EQ(remote_->content("r"), std::nullopt);
   EXPECT_EQ(remote_->content("new"), "new");
+  EXPECT_EQ(remote_->content("d/b"), "Beta");
+  EXPECT_EQ(remote_->metadata("d/b")["label"], "cat");
   EXPECT_THAT(machine_.list(""), ElementsAre("a", "big", "d", "new", "z"));
 }
 

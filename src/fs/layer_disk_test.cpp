@@ -316,8 +316,7 @@ class LayerSyncTest : public testing::Test {
 };
 
 TEST_F(LayerSyncTest, a_close_waits_for_the_disk_after_the_journal_was_told) {
-  ASSERT_EQ(machine_.make_directory("d"), 0);
-  EXPECT_TRUE(machine_.layer().export_now("d", {}, nullptr));  // notes what is open
+  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 100}), 0);  // notes what there is
   EXPECT_EQ(syncs_, 0);
   EXPECT_EQ(error_of(machine_.layer().flush(open_)), 0);
   EXPECT_EQ(syncs_, 1);
@@ -326,10 +325,19 @@ TEST_F(LayerSyncTest, a_close_waits_for_the_disk_after_the_journal_was_told) {
 }
 
 TEST_F(LayerSyncTest, an_fsync_waits_for_the_disk_after_a_truncation) {
-  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 5}), 0);
+  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 100}), 0);
   EXPECT_EQ(syncs_, 0);
   EXPECT_EQ(error_of(machine_.layer().fsync(open_)), 0);
   EXPECT_EQ(syncs_, 1);
+}
+
+TEST_F(LayerSyncTest, the_journal_is_told_of_an_open_files_bytes_when_the_disk_has_them) {
+  ASSERT_EQ(machine_.make_directory("d"), 0);
+  EXPECT_TRUE(machine_.layer().export_now("d", {}, nullptr));  // notes what is open
+  EXPECT_EQ(syncs_, 1);
+  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 5}),
+            0);  // what is left, before it is noted
+  EXPECT_EQ(syncs_, 2);
 }
 
 TEST_F(LayerSyncTest, an_export_waits_for_the_disk) {

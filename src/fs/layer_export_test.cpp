@@ -5,6 +5,7 @@
 #include <future>
 #include <thread>
 
+#include "fs/failing_files.h"
 #include "fs/layer_fixture.h"
 
 namespace atl::fs {
@@ -245,6 +246,44 @@ TEST_F(LayerExportTest, so_does_a_listing_of_what_another_machine_has_given_othe
   }
   machine_.age();
   EXPECT_EQ(machine_.tree().at("here/file"), "100600 1 2 content");
+}
+
+TEST_F(LayerExportTest, attributes_that_cannot_be_noted_are_no_error) {
+  FailingFiles::get().never();
+  remote_->set_etags_by_content(true);
+  machine_.start();
+  ASSERT_EQ(machine_.write("file", "content"), 0);
+  machine_.settle();
+  {
+    remote_->set_clock_ahead(std::chrono::minutes(1));
+    Machine other(remote_);
+    other.start();
+    ASSERT_EQ(other.set_attributes("file", {.permissions = 0600}), 0);
+    other.settle();
+  }
+  machine_.age();
+  FailingFiles::get().fail_at(0, true, SQLITE_FULL);
+  EXPECT_EQ(machine_.look("file")->mode & 07777U, 0644U);
+  EXPECT_THAT(machine_.list(""), Contains("file"));
+  FailingFiles::get().never();
+  EXPECT_EQ(machine_.look("file")->mode & 07777U, 0600U);
+}
+
+TEST_F(LayerExportTest, a_directory_with_work_in_it_needs_no_bucket) {
+  machine_.start();
+  ASSERT_EQ(machine_.write("d/b", "changed"), 0);
+  int asked = 0;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call.starts_with("list")) ++asked;
+    return Error{ErrorCode::kIo, "the server is away", {}, {}};
+  });
+  machine_.age();
+  EXPECT_TRUE(machine_.look("d/b"));
+  const int first = asked;
+  EXPECT_GT(first, 0);
+  EXPECT_TRUE(machine_.look("d/b"));
+  EXPECT_EQ(asked, first);
+  remote_->set_fault(nullptr);
 }
 
 TEST_F(LayerExportTest, metadata_is_found_again_in_directories_that_were_written_to) {

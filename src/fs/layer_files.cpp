@@ -248,7 +248,8 @@ FsResult<void> Layer::save(OpenFile& file) {
 
 void Layer::save_open(const std::vector<OpenFilePtr>& files) {
   for (const OpenFilePtr& file : files) {
-    if (!file->writes || !file->content->unsaved()) continue;
+    // What an export is fetching for it is none of its writes.
+    if (!file->writes || !file->content->writable() || !file->content->unsaved()) continue;
     const auto saved = tree_->save(file->node, file->content, false);
     if (!saved && saved.error().error_number != ESTALE) {  // that one is told at its close
       tree_->log("noting what an open file has written: " + saved.error().reason);

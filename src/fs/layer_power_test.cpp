@@ -133,6 +133,21 @@ TEST_F(LayerPowerTest, an_fsync_of_a_directory_keeps_what_was_done_in_it) {
   EXPECT_THAT(machine_.list("made"), testing::ElementsAre("first"));
 }
 
+// The disk may have the journal before the name of a file that has only been made.
+TEST_F(LayerPowerTest, a_file_that_was_made_and_not_closed_is_what_it_was) {
+  machine_.settle();
+  remote_->put("theirs", "in the bucket");
+  machine_.age();
+  write_open("made", O_CREAT | O_WRONLY, 0, "");
+  write_open("theirs", O_WRONLY, 0, "IN");
+  ASSERT_EQ(error_of(machine_.layer().sync_directories()), 0);
+  std::filesystem::remove_all(path(machine_.options.directory) / "files");
+  std::filesystem::create_directory(path(machine_.options.directory) / "files");
+  lose_power();
+  EXPECT_EQ(content("made"), "");
+  EXPECT_EQ(content("theirs"), "in the bucket");
+}
+
 TEST_F(LayerPowerTest, a_content_that_is_gone_is_read_from_the_bucket_where_that_has_it) {
   ASSERT_EQ(machine_.write("new", "content"), 0);
   machine_.settle();

@@ -1,5 +1,8 @@
 // Files of which somebody has an older version open than the bucket has, and older versions that come back.
 #include <gmock/gmock.h>
+#include <linux/fs.h>
+
+#include <atomic>
 
 #include "fs/layer_fixture.h"
 
@@ -103,6 +106,63 @@ TEST_F(LayerVersionTest, the_kernel_keeps_nothing_of_a_file_that_is_open_in_two_
   const auto again = open();
   EXPECT_TRUE(again.keep_cache);
   machine_.close(again.handle);
+}
+
+// Two files change places, and one that somebody has open is replaced in the bucket while its bytes are fetched.
+class ReplacedWhileFetchedTest : public LayerVersionTest {
+ protected:
+  static constexpr size_t kSize = size_t{10} << 20;
+  void begin(int flags) {
+    remote_->put("p", std::string(kSize, 'p'));
+    remote_->put("q", std::string(kSize, 'q'));
+    machine_.options.export_workers = 1;
+    start(ConflictPolicy::kKeepBoth);
+    open_ = *machine_.open("q", flags);
+    ASSERT_EQ(machine_.read(open_, 0, 10), std::string(10, 'q'));
+    ASSERT_EQ(machine_.rename("p", "q", RENAME_EXCHANGE), 0);
+    remote_->set_fault([this](std::string_view call) -> std::optional<Error> {
+      if (call != "read q" || ++reads_ != 300) return std::nullopt;  // more than the first step
+      replace();
+      return std::nullopt;
+    });
+  }
+  void replace() { remote_->put("q", std::string(kSize, 'n')); }
+  void TearDown() override {
+    remote_->set_fault(nullptr);
+    machine_.close(open_);
+  }
+  std::atomic<int> reads_ = 0;
+  Handle open_ = 0;
+};
+
+TEST_F(ReplacedWhileFetchedTest, who_has_it_open_gets_no_byte_of_the_other_version) {
+  begin(O_RDONLY);
+  machine_.settle();
+  EXPECT_GT(reads_, 300);
+  for (const uint64_t at : {uint64_t{0}, uint64_t{5'000'000}, uint64_t{kSize - 10}}) {
+    const auto bytes = machine_.read(open_, at, 10);
+    EXPECT_TRUE(bytes ? *bytes == std::string(10, 'q') : error_of(bytes) == ESTALE) << at;
+  }
+  // Ours is beside theirs, and what was moved took the new content along.
+  std::string contents;
+  for (const std::string& name : machine_.list("")) {
+    if (name != "a" && name != "d") contents += machine_.read(name)->substr(kSize - 1);
+  }
+  EXPECT_EQ(contents, "nnp");
+}
+
+TEST_F(ReplacedWhileFetchedTest, what_nobody_has_written_to_gets_no_zeros) {
+  begin(O_RDWR);
+  remote_->set_fault([this](std::string_view call) -> std::optional<Error> {
+    if (call != "read q" || ++reads_ < 300) return std::nullopt;
+    return Error{ErrorCode::kIo, "the server is away", {}, {}};
+  });
+  EXPECT_FALSE(machine_.layer().export_now("", {}, nullptr));
+  replace();
+  remote_->set_fault(nullptr);
+  machine_.settle();
+  EXPECT_EQ(machine_.tree().at("p"), "100755 0 0 " + std::string(kSize, 'n'));
+  EXPECT_THAT(machine_.log(), testing::Not(Contains(HasSubstr("zeros"))));
 }
 
 // The kernel asks for a file to be made where it remembers that there was none.

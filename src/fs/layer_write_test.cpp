@@ -3,6 +3,8 @@
 #include <linux/fs.h>
 #include <sys/xattr.h>
 
+#include <future>
+
 #include "fs/layer_fixture.h"
 
 namespace atl::fs {
@@ -257,6 +259,20 @@ TEST_F(LayerWriteTest, a_directory_from_which_all_has_gone_in_the_bucket_can_be_
   EXPECT_THAT(machine_.list("own"), IsEmpty());
   EXPECT_EQ(machine_.remove_directory("own"), 0);
   EXPECT_EQ(error_of(machine_.look("own")), ENOENT);
+}
+
+TEST_F(LayerWriteTest, so_can_one_in_which_much_is_still_to_be_removed) {
+  for (int i = 0; i < 600; ++i) remote_->put("own/f" + std::to_string(1000 + i), "x");
+  machine_.start();
+  machine_.age();
+  ASSERT_EQ(machine_.write("own/z", "kept"), 0);
+  machine_.settle();
+  for (int i = 0; i < 600; ++i) ASSERT_EQ(machine_.unlink("own/f" + std::to_string(1000 + i)), 0);
+  remote_->erase("own/z");
+  machine_.age();
+  auto removed = std::async(std::launch::async, [&] { return machine_.remove_directory("own"); });
+  if (removed.wait_for(std::chrono::minutes(1)) != std::future_status::ready) std::abort();
+  EXPECT_EQ(removed.get(), 0);
 }
 
 TEST_F(LayerWriteTest, what_is_made_in_a_setgid_directory_gets_its_group) {

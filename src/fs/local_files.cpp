@@ -33,7 +33,10 @@ FsResult<LocalFile> LocalFiles::open_file(const std::string& path, int flags) co
 }
 
 FsResult<LocalFile> LocalFiles::create(InodeNumber inode) const {
-  return open_file(path_of(inode), O_CREAT | O_TRUNC);
+  // Another file, not that one cut: a handle may still have that.
+  const std::string path = path_of(inode);
+  ::unlink(path.c_str());
+  return open_file(path, O_CREAT | O_EXCL);
 }
 
 FsResult<LocalFile> LocalFiles::open(InodeNumber inode) const {

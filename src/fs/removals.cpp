@@ -35,6 +35,8 @@ FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals
     const auto lock = tree_.lock();
     std::vector<Removal> free;
     for (Removal& removal : removals) {
+      // One that has been taken back since it was read.
+      if (ATOLL_TRY(tree_.journal().removal(removal.key)) != removal.etag) continue;
       if (!ATOLL_TRY(tree_.journal().rows_based_on(removal.key)).empty()) continue;
       for (auto& reader : tree_.orphans_based_on(removal.key)) {
         orphans.emplace_back(std::move(reader), removal.key);

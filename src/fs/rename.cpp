@@ -146,9 +146,17 @@ FsResult<void> Changes::rename(Tree::Lock& lock,
                                const NodePtr& to,
                                std::string_view new_name,
                                unsigned flags) {
-  auto done = rename_once(lock, from, name, to, new_name, flags);
-  // Directories that were taken in for nothing show the bucket again. Another renaming that is under way takes them in anew.
-  if (!done) ATOLL_TRY(tree_.reveal_all());
+  ++renamings_;
+  bool took_in = false;
+  auto done = rename_once(lock, from, name, to, new_name, flags, took_in);
+  --renamings_;
+  took_in_for_nothing_ |= took_in && !done;
+  // Directories that were taken in for nothing show the bucket again, once nobody else may be taking them in.
+  if (!took_in_for_nothing_ || renamings_ > 0) return done;
+  took_in_for_nothing_ = false;
+  if (const auto revealed = tree_.reveal_all(); !revealed) {
+    tree_.log("after a renaming that failed: " + revealed.error().reason);
+  }
   return done;
 }
 
@@ -157,7 +165,8 @@ FsResult<void> Changes::rename_once(Tree::Lock& lock,
                                     std::string_view name,
                                     const NodePtr& to,
                                     std::string_view new_name,
-                                    unsigned flags) {
+                                    unsigned flags,
+                                    bool& took_in) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0 ||
       flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)) {
@@ -195,8 +204,12 @@ FsResult<void> Changes::rename_once(Tree::Lock& lock,
     if (target != nullptr && !exchange && target->entry.row.kind == Kind::kDirectory) {
       ATOLL_TRY(check_empty(lock, target->node));
     }
-    if (source.entry.row.kind == Kind::kDirectory) ATOLL_TRY(take_in(lock, source.node));
+    if (source.entry.row.kind == Kind::kDirectory) {
+      took_in = true;
+      ATOLL_TRY(take_in(lock, source.node));
+    }
     if (exchange && target->entry.row.kind == Kind::kDirectory) {
+      took_in = true;
       ATOLL_TRY(take_in(lock, target->node));
     }
     const uint64_t edits = tree_.edits();

@@ -78,6 +78,12 @@ FsResult<NodePtr> Tree::node(InodeNumber number) const {
   return node;
 }
 
+// What cannot be noted, as on a full disk, is noted another time.
+void Tree::take_attributes(Row& row, const BucketEntry& found) {
+  const auto noted = note_attributes(row, found);
+  if (!noted) log("noting attributes that the bucket has: " + noted.error().reason);
+}
+
 // Whether a clean row is still what the bucket has.
 FsResult<bool> Tree::bears_out(const std::optional<BucketEntry>& found,
                                const Row& row,
@@ -90,7 +96,7 @@ FsResult<bool> Tree::bears_out(const std::optional<BucketEntry>& found,
 
 // A clean row's attributes follow the bucket's, which another machine may have changed. That gives the object of the same
 // bytes no new ETag, nor is a directory looked at for one. With the lock; a transaction of its own.
-FsResult<void> Tree::take_attributes(Row& row, const BucketEntry& found) {
+FsResult<void> Tree::note_attributes(Row& row, const BucketEntry& found) {
   const Row& there = found.row;
   if (!found.metadata || row.dirty() || row.kind != there.kind) return {};
   if (row.kind != Kind::kDirectory && row.known_etag != there.known_etag) return {};
@@ -134,12 +140,18 @@ FsResult<Entry> Tree::child(Lock& lock, const NodePtr& parent, std::string_view 
     if (row && row->kind == Kind::kGone) return fail_fs(ENOENT);
     if (row && row->dirty()) return Entry{std::move(*row), true};
     if (row) {
+      const bool directory = row->kind == Kind::kDirectory;
+      if (directory && std::chrono::steady_clock::now() < silent_until_) {
+        return Entry{std::move(*row), true};
+      }
       lock.unlock();
       const auto found = view_.find(path);
       lock.lock();
+      // The next ones need not wait as long again, only to learn as little.
+      if (!found && directory) silent_until_ = std::chrono::steady_clock::now() + kSilence;
       const auto again = ATOLL_TRY(journal_->row(row->inode));
       if (!again || *again != *row) continue;
-      if (found && *found) ATOLL_TRY(take_attributes(*row, **found));
+      if (found && *found) take_attributes(*row, **found);
       // Where the bucket cannot be asked, the row is right. Whoever has the file open for writing will find out at the export.
       const auto node = nodes_.find(row->inode);
       if (!found || (node && node->writers > 0) || ATOLL_TRY(bears_out(*found, *row, path))) {
@@ -289,10 +301,8 @@ FsResult<void> Tree::save(const NodePtr& node,
   Lock lock;
   constexpr int kMaxTries = 3;
   for (int tries = 1;; ++tries) {
-    if (durable) {
-      ATOLL_TRY(content->sync());
-      content->synced(state.version);
-    }
+    ATOLL_TRY(content->sync());
+    content->synced(state.version);
     lock = this->lock();
     const uint64_t synced = state.version;
     state = content->state();

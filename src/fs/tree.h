@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -150,7 +151,8 @@ class Tree {
   FsResult<bool> bears_out(const std::optional<BucketEntry>& found,
                            const Row& row,
                            const std::string& path);
-  FsResult<void> take_attributes(Row& row, const BucketEntry& found);
+  void take_attributes(Row& row, const BucketEntry& found);
+  FsResult<void> note_attributes(Row& row, const BucketEntry& found);
 
   std::shared_ptr<const Content::Shared> shared_;
   std::shared_ptr<storage::Namespace> names_;
@@ -163,6 +165,9 @@ class Tree {
   std::unordered_map<InodeNumber, std::weak_ptr<Content>> contents_;
   std::vector<std::weak_ptr<Content>> orphans_;
   std::set<InodeNumber> to_remove_;
+  // Directories' rows are believed without a question meanwhile, for the bucket has not answered the last one.
+  static constexpr std::chrono::seconds kSilence{60};
+  std::chrono::steady_clock::time_point silent_until_;
   std::atomic<uint64_t> folds_ = 0;
   std::atomic<uint64_t> edits_ = 0;
 };

@@ -46,6 +46,12 @@ FsResult<void> Tree::replay() {
 
 FsResult<void> Tree::replay_content(const Row& row) {
   const auto file = files().open(row.inode);
+  const bool all_from_base = row.present.empty() && row.size_bytes <= row.base.limit;
+  if (!file && file.error().error_number == ENOENT && row.dirty() && all_from_base) {
+    // It was made, nothing was noted in it, and the disk had the journal before its name.
+    ATOLL_TRY(files().create(row.inode));
+    return {};
+  }
   if (!file && file.error().error_number == ENOENT) {
     const std::string path = ATOLL_TRY(path_of(row));
     log(fmt::format("{}: its local content is gone from {}: somebody has removed it there",
@@ -300,7 +306,7 @@ FsResult<std::vector<Entry>> Tree::next_entries(const NodePtr& directory, std::s
       const bool stale = differs && contains(asked_for, *row) &&
                          !ATOLL_TRY(journal_->has_removals(join(path, row->name)));
       if (row->kind != Kind::kGone && !stale) {
-        if (also_below && contains(asked_for, *row)) ATOLL_TRY(take_attributes(*row, *below));
+        if (also_below && contains(asked_for, *row)) take_attributes(*row, *below);
         entries.push_back({std::move(*row), true});
       }
       // The number stays the row's until a lookup drops it.

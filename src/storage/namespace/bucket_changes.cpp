@@ -61,8 +61,9 @@ Result<void> BucketNames::record_as_of(const ObjectInfo& info,
   return database_->write([=](NamesConnection& c) -> Result<void> {
     const auto row = ATOLL_TRY(find_object(c, info.key));
     const bool same = row && row->etag == info.etag && row->size_bytes == info.size_bytes;
-    if (ATOLL_TRY(is_known(c, info.key, at_ns + 1))) {  // from later: only the metadata are news
-      if (!same || !packed) return {};
+    // From later: only the metadata are news, where there are none yet; what is known may be newer.
+    if (ATOLL_TRY(is_known(c, info.key, at_ns + 1))) {
+      if (!same || !packed || row->metadata) return {};
       return put_object(c, info_of(info.key, *row), packed, true);
     }
     const auto kept = packed || !same ? packed : row->metadata;
