@@ -125,10 +125,6 @@ FsResult<void> Database::sync_at_commit(bool durable) {
   return {};
 }
 
-uint64_t Database::changed_rows() const {
-  return static_cast<uint64_t>(sqlite3_changes64(handle_));
-}
-
 FsResult<Transaction> Transaction::begin(Database& database, bool durable) {
   // In WAL mode FULL syncs the log at each commit and NORMAL does not; either is safe against the end of
   // this process at any point.

@@ -68,8 +68,6 @@ class Database {
   // `sql` must be a literal: it is the key of the prepared statement.
   Query query(std::string_view sql);
   FsResult<void> execute(const std::string& sql);
-  // How many rows the last statement changed.
-  uint64_t changed_rows() const;
 
  private:
   friend class Query;

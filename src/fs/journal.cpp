@@ -114,7 +114,6 @@ FsResult<std::unique_ptr<Journal>> Journal::open(const std::string& path,
                                                  const std::string& identity) {
   auto database = ATOLL_TRY(Database::open(path));
   ATOLL_TRY(database->execute("PRAGMA journal_mode=WAL"));
-  // The directory has one owner (a lock on it says so), and an exclusive one needs no shared memory file.
   ATOLL_TRY(database->execute("PRAGMA wal_autocheckpoint=4000"));
   std::unique_ptr<Journal> journal(new Journal(std::move(database)));
   auto transaction = ATOLL_TRY(Transaction::begin(journal->database(), true));
@@ -287,12 +286,11 @@ FsResult<void> Journal::set_xattr(InodeNumber inode,
       .run();
 }
 
-FsResult<bool> Journal::remove_xattr(InodeNumber inode, std::string_view name) {
-  ATOLL_TRY(database_->query("DELETE FROM xattrs WHERE inode = ? AND name = ?")
-                .bind(inode)
-                .bind(name)
-                .run());
-  return database_->changed_rows() > 0;
+FsResult<void> Journal::remove_xattr(InodeNumber inode, std::string_view name) {
+  return database_->query("DELETE FROM xattrs WHERE inode = ? AND name = ?")
+      .bind(inode)
+      .bind(name)
+      .run();
 }
 
 FsResult<void> Journal::note_access(std::string_view path, int64_t when_s) {

@@ -112,7 +112,7 @@ class Journal {
 
   FsResult<Xattrs> xattrs(InodeNumber inode);
   FsResult<void> set_xattr(InodeNumber inode, std::string_view name, std::string_view value);
-  FsResult<bool> remove_xattr(InodeNumber inode, std::string_view name);
+  FsResult<void> remove_xattr(InodeNumber inode, std::string_view name);
 
   // When a file was last opened for reading, in seconds since 1970.
   FsResult<void> note_access(std::string_view path, int64_t when_s);

@@ -77,11 +77,4 @@ std::string NodeTable::path_of(const Node& node) {
   return path;
 }
 
-std::vector<NodePtr> NodeTable::all() const {
-  std::vector<NodePtr> nodes;
-  nodes.reserve(by_number_.size());
-  for (const auto& [number, node] : by_number_) nodes.push_back(node);
-  return nodes;
-}
-
 }  // namespace atl::fs

@@ -12,7 +12,6 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "fs/content.h"
 #include "fs/journal.h"
@@ -32,7 +31,7 @@ struct Node {
   // What the bucket had here when it was last looked at. Where the journal has a row, that one counts.
   // For an unlinked node what it was.
   Row seen;
-  std::shared_ptr<Content> content;  // while a handle is open, or an export is under way
+  std::shared_ptr<Content> content;  // while a handle is open, or Exporter::detach() is at it
   std::string kernel_has;            // the version of the content at the last open
   // Of contents that have given way, perhaps: the kernel has but one memory for all handles of an inode.
   bool has_older_handles = false;
@@ -61,8 +60,6 @@ class NodeTable {
 
   // "" for the root.
   static std::string path_of(const Node& node);
-  std::vector<NodePtr> all() const;
-  size_t size() const { return by_number_.size(); }
 
  private:
   using Place = std::pair<InodeNumber, std::string>;
