@@ -129,12 +129,12 @@ class Exporter {
   // Until nothing below the path is to go any more.
   FsResult<void> remove_below(std::string_view path, const std::stop_token& stop);
   FsResult<std::vector<Removal>> removals_below(std::string_view path);
-  // Whether there was anything to do; what cannot go yet is left out.
   // A walk over all removals, a batch at a time. What of them cannot go holds up none of the others.
   struct RemovalWalk {
     std::string after;
     std::optional<FsError> failure;
   };
+  // Whether there was anything to do; what cannot go yet is left out.
   FsResult<bool> remove_some(std::string_view prefix, RemovalWalk& walk);
   FsResult<std::vector<Removal>> removable(std::vector<Removal> removals, RemovalWalk& walk);
   Result<std::vector<Removal>> unchanged(const std::vector<Removal>& removals);
