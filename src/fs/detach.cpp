@@ -200,7 +200,7 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
     node->content = content;
     lock.unlock();
     const auto detached = detach_content(node, content, key, row->content_dirty);
-    const auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
+    auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
     if (detached && !*detached && tree_.content_in_use(inode) != content) {
       // What had come before it was lost is nobody's.
@@ -216,7 +216,7 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
     lock.unlock();
     auto target = read_target(*row);
     const bool lost = !target && is_lost(target.error());
-    const auto settled = lost ? settle_lost(inode, key) : FsResult<void>{};
+    auto settled = lost ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
     if (lost) return settled;
     row = ATOLL_TRY(tree_.journal().row(inode));
