@@ -24,4 +24,14 @@ Result<RangeBytes> Remote::read(RangeRequest request) {
   return future.get();
 }
 
+Result<RemoteObject> look_for(Remote& remote, std::string_view key) {
+  auto object = remote.stat(key);
+  if (object || object.error().code != ErrorCode::kNotFound) return object;
+  auto listed = remote.list_page("", "", key);
+  if (listed) return object;
+  Error error = std::move(listed).error();
+  if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
+  return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
+}
+
 }  // namespace atl::storage

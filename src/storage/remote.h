@@ -116,4 +116,8 @@ class Remote {
   virtual Result<void> remove(std::span<const std::string> keys, bool* sent_again = nullptr) = 0;
 };
 
+// The object, asked of the bucket itself. kNotFound means that it has gone, and not that there is no such bucket, as an endpoint
+// may say that is being set up or another one's: a HEAD cannot tell the two apart.
+Result<RemoteObject> look_for(Remote& remote, std::string_view key);
+
 }  // namespace atl::storage

@@ -1,5 +1,5 @@
 // Reading: the namespace says which version there is, and all bytes of one read are of that version. Where
-// the bucket says that it is another one by now (kConflict), the namespace forgets the key, it is
+// the bucket says that it is another one by now (kConflict), the namespace is told to doubt it, it is
 // looked up anew, and the read begins again as a whole; one read never mixes two versions.
 //
 // head() and list() ask the bucket itself, for they are how a program finds out what has changed; what
@@ -103,7 +103,8 @@ class CachedStore : public ObjectStore {
     ATOLL_TRY(prepare(key));
     auto found = remote_->stat(key);
     if (!found) {
-      if (found.error().code == ErrorCode::kNotFound) (void)names_->forget(key);
+      // It may be the whole bucket that is not there.
+      if (found.error().code == ErrorCode::kNotFound) (void)names_->doubt(key);
       return tl::unexpected(std::move(found).error());
     }
     ATOLL_TRY(names_->record(found->info, &found->metadata));
@@ -211,7 +212,7 @@ class CachedStore : public ObjectStore {
         if (error.hint.empty()) error.hint = "something writes to it all the time";
         return tl::unexpected(std::move(error));
       }
-      ATOLL_TRY(names_->forget(key));
+      ATOLL_TRY(names_->doubt(key));
     }
   }
 

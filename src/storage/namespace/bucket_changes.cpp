@@ -61,9 +61,13 @@ Result<void> BucketNames::record_as_of(const ObjectInfo& info,
   return database_->write([=](NamesConnection& c) -> Result<void> {
     const auto row = ATOLL_TRY(find_object(c, info.key));
     const bool same = row && row->etag == info.etag && row->size_bytes == info.size_bytes;
-    // From later: only the metadata are news, where there are none yet; what is known may be newer.
+    // From later: only the metadata are news, where there are none yet; what is known may be newer. The same content
+    // written again, at another time, may have others.
     if (ATOLL_TRY(is_known(c, info.key, at_ns + 1))) {
-      if (!same || !packed || row->metadata) return {};
+      if (!same || !packed || row->metadata ||
+          whole_seconds(row->modified_ns) != whole_seconds(to_ns(info.modified))) {
+        return {};
+      }
       return put_object(c, info_of(info.key, *row), packed, true);
     }
     const auto kept = packed || !same ? packed : row->metadata;
@@ -77,6 +81,15 @@ Result<void> BucketNames::forget_as_of(std::string_view key, int64_t at_ns) {
     if (ATOLL_TRY(is_known(c, key, at_ns + 1))) return {};
     ATOLL_TRY(remove_object(c, key));
     return hear(c, key, at_ns, {}, false);
+  });
+}
+
+Result<void> BucketNames::doubt(std::string_view key) {
+  return database_->write([key = std::string(key)](NamesConnection& c) -> Result<void> {
+    if (!ATOLL_TRY(is_known(c, key, kEver + 1))) return {};
+    const Heard heard = ATOLL_TRY(heard_of(c, key));
+    ATOLL_TRY(hear(c, key, kEver, heard.sequencer, false));
+    return cover(c, {key, key_after(key)}, kEver);
   });
 }
 

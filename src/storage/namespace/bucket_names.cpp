@@ -267,7 +267,7 @@ Result<RemoteObject> BucketNames::stat(std::string_view key) {
 
 Result<RemoteObject> BucketNames::ask_for(std::string_view key) {
   const int64_t asked = now_ns();
-  auto object = remote_->stat(key);
+  auto object = look_for(*remote_, key);
   if (!object) {
     if (object.error().code == ErrorCode::kNotFound) ATOLL_TRY(forget_as_of(key, asked));
     return object;

@@ -272,6 +272,11 @@ int64_t to_ns(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
+int64_t whole_seconds(int64_t ns) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  return ns >= 0 ? ns / kSecond : -((-ns + kSecond - 1) / kSecond);
+}
+
 std::chrono::system_clock::time_point from_ns(int64_t ns) {
   return std::chrono::system_clock::time_point(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(

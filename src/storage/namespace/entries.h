@@ -68,6 +68,8 @@ ObjectInfo info_of(std::string key, const EntryRow& row);
 std::string pack_metadata(const Metadata& metadata);
 Metadata unpack_metadata(std::string_view packed);
 int64_t to_ns(std::chrono::system_clock::time_point time);
+// All that HEAD and some servers' LIST tell of a time. Rounded down.
+int64_t whole_seconds(int64_t ns);
 std::chrono::system_clock::time_point from_ns(int64_t ns);
 
 }  // namespace atl::storage

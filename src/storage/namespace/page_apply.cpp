@@ -17,10 +17,6 @@ constexpr int64_t kSecond = 1'000'000'000;
 // What was heard of may carry another idea of the time than the bucket's own, by so much.
 constexpr int64_t kClockSlack = 5 * kSecond;
 
-int64_t whole_seconds(int64_t ns) {
-  return ns >= 0 ? ns / kSecond : -((-ns + kSecond - 1) / kSecond);
-}
-
 // One part of a page that nothing later is known of.
 class SliceApply {
  public:
@@ -129,7 +125,10 @@ Result<ListedPage> list_after(Remote& remote,
                               int64_t now_ns) {
   ListedPage page;
   page.asked_ns = now_ns;
-  auto listed = ATOLL_TRY(remote.list_page(prefix, {}, after));
+  auto answer = remote.list_page(prefix, {}, after);
+  // That there is no such bucket, as an endpoint may say that is being set up, is not that nothing is in it.
+  if (!answer && answer.error().code == ErrorCode::kNotFound) answer.error().code = ErrorCode::kIo;
+  auto listed = ATOLL_TRY(std::move(answer));
   page.first = after.empty() ? std::string(prefix) : key_after(after);
   page.objects = std::move(listed.objects);
   // The prefix itself as a key of no name: what a bucket's "folder" leaves below its own prefix.
