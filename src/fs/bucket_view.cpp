@@ -31,20 +31,12 @@ int64_t nanoseconds(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
-Result<storage::RemoteObject> look_for(storage::Remote& remote, const std::string& key) {
-  auto object = remote.stat(key);
-  if (object || object.error().code != ErrorCode::kNotFound) return object;
-  auto listed = remote.list_page("", "", key);
-  if (listed) return object;
-  Error error = std::move(listed).error();
-  if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
-  return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
-}
-
-BucketView::BucketView(std::shared_ptr<storage::Namespace> names,
+BucketView::BucketView(std::shared_ptr<storage::Remote> remote,
+                       std::shared_ptr<storage::Namespace> names,
                        const FileLayerOptions& options,
                        int64_t now_ns)
-    : names_(std::move(names)),
+    : remote_(std::move(remote)),
+      names_(std::move(names)),
       policy_(options.posix_metadata),
       uid_(options.uid),
       gid_(options.gid),
@@ -207,8 +199,10 @@ FsResult<std::vector<BucketEntry>> BucketView::children(std::string_view directo
   return found;
 }
 
-FsResult<Metadata> BucketView::metadata(std::string_view key) {
-  return ATOLL_TRY(fs_result(names_->stat(key))).metadata;
+Result<storage::RemoteObject> BucketView::object(std::string_view key) {
+  auto known = names_->stat(key);
+  if (known || known.error().code != ErrorCode::kNotFound) return known;
+  return look_for(*remote_, key);
 }
 
 }  // namespace atl::fs

@@ -30,13 +30,10 @@ struct BucketEntry {
   std::optional<storage::Metadata> metadata;  // where it is known
 };
 
-// The object, asked of the bucket itself. kNotFound means that it has gone, and not that there is no such bucket, as an endpoint
-// may say that is being set up or another one's: a HEAD cannot tell the two apart.
-Result<storage::RemoteObject> look_for(storage::Remote& remote, const std::string& key);
-
 class BucketView {
  public:
-  BucketView(std::shared_ptr<storage::Namespace> names,
+  BucketView(std::shared_ptr<storage::Remote> remote,
+             std::shared_ptr<storage::Namespace> names,
              const FileLayerOptions& options,
              int64_t now_ns);
 
@@ -45,8 +42,9 @@ class BucketView {
   FsResult<std::vector<BucketEntry>> children(std::string_view directory,
                                               std::string_view after,
                                               size_t limit);
-  // The object's user metadata.
-  FsResult<storage::Metadata> metadata(std::string_view key);
+  // An object that there should be, with its metadata. That it is not there is asked of the bucket itself: the namespace
+  // may have heard it before somebody brought it back.
+  Result<storage::RemoteObject> object(std::string_view key);
   // Attributes of a file made here that nobody gave any.
   Row defaults(Kind kind) const;
 
@@ -57,7 +55,8 @@ class BucketView {
   BucketEntry entry_of(storage::DirectoryEntry entry) const;
   Row row_of(const storage::DirectoryEntry& entry) const;
 
-  std::shared_ptr<storage::Namespace> names_;
+  const std::shared_ptr<storage::Remote> remote_;
+  const std::shared_ptr<storage::Namespace> names_;
   const PosixMetadata policy_;
   const uint32_t uid_;
   const uint32_t gid_;

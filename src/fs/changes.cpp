@@ -184,19 +184,14 @@ FsResult<Xattrs> Changes::xattrs(Tree::Lock& lock, const NodePtr& node) {
     const std::string key = found.row.base.key;
     if (key.empty() || node->unlinked) return Xattrs{};
     lock.unlock();
-    auto metadata = tree_.view().metadata(key);
-    if (!metadata && metadata.error().error_number == ENOENT) {
-      // The namespace may still believe what it heard while the bucket was away.
-      auto object = look_for(*tree_.shared().remote, key);
-      const bool gone = !object && object.error().code == ErrorCode::kNotFound;
-      if (object) metadata = std::move(object->metadata);
-      if (gone) metadata = storage::Metadata{};
-      if (!object && !gone) metadata = tl::unexpected(to_fs_error(object.error()));
-    }
+    const auto object = tree_.view().object(key);
     lock.lock();
-    if (!metadata) return tl::unexpected(metadata.error());
     const auto row = ATOLL_TRY(tree_.journal().row(node->number));
-    if (!row || !row->xattrs_here) return read_xattrs(*metadata);
+    // An export may have given it another base meanwhile.
+    if (row ? row->xattrs_here || row->base.key != key : node->seen.base.key != key) continue;
+    if (object) return read_xattrs(object->metadata);
+    if (object.error().code == ErrorCode::kNotFound) return Xattrs{};
+    return tl::unexpected(to_fs_error(object.error()));
   }
 }
 
@@ -258,6 +253,9 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   auto edit = ATOLL_TRY(Edit::begin(tree_, kept));
   // The handle's version counts, not the one that the bucket may have by now: the export will see.
   const auto state = content->state();
+  // What an export has fetched for it goes to the disk before the note that it is here.
+  const bool noted = before && before->has_content && before->present == state.present;
+  if (file && !noted && !state.present.empty()) ATOLL_TRY(content->sync());
   if (!before) {
     if (node->seen.kind != Kind::kFile) return Tree::replaced(*node);
     node->seen.base = state.base;

@@ -83,23 +83,23 @@ void Exporter::take_base(const Job& job, Row& row, const RemoteObject& object) {
   row.size_bytes = size_bytes;
   row.has_content = false;
   row.present.clear();
+  row.target.clear();
   // Who has it open keeps what there was; who opens it now must not be given that, nor what the kernel has of it.
   tree_.part(row.inode);
   const auto& on_change = tree_.listener().on_change;
   if (on_change && tree_.nodes().find(row.inode)) on_change({row.inode, row.parent, row.name});
 }
 
-Result<RemoteObject> Exporter::look(const std::string& key) { return look_for(remote_, key); }
-
-// The object whose metadata are to be kept. The namespace may still believe what it heard while the bucket was away.
-Result<RemoteObject> Exporter::metadata_source(const std::string& key) {
-  auto object = tree_.names().stat(key);
-  if (object || object.error().code != ErrorCode::kNotFound) return object;
-  return look(key);
+void Exporter::tell_conflict(const std::string& line) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++counts_.conflicts;
+  }
+  log("conflict: " + line);
 }
 
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
-  const auto object = look(job.key);
+  const auto object = look_for(remote_, job.key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(object.error()));
   }
@@ -131,14 +131,11 @@ FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
                                  is_written_by(object->metadata, job.journal, job.key)
                            : job.row.maybe_gone;
   if (!ours) {
-    const std::lock_guard lock(mutex_);
-    ++counts_.conflicts;
+    tell_conflict(fmt::format("{} was {} in the bucket and changed here: {}",
+                              job.path,
+                              object ? "changed" : "removed",
+                              error.to_string()));
   }
-  if (!ours)
-    log(fmt::format("conflict: {} was {} in the bucket and changed here: {}",
-                    job.path,
-                    object ? "changed" : "removed",
-                    error.to_string()));
   const bool remote_wins = !ours && options_.conflicts == ConflictPolicy::kRemoteWins;
   const bool is_file = job.row.kind == Kind::kFile;
   const bool own_base = job.row.base.key == job.key;
@@ -190,7 +187,7 @@ FsResult<bool> Exporter::follow_own_write(const std::shared_ptr<Content>& conten
     if (row) before = row->base;
   }
   if (before.key.empty()) return false;
-  const auto object = look(before.key);
+  const auto object = look_for(remote_, before.key);
   if (!object && object.error().code == ErrorCode::kNotFound) return false;
   if (!object) return tl::unexpected(to_fs_error(object.error()));
   const auto lock = tree_.lock();
@@ -232,7 +229,7 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     }
     return true;
   }
-  const auto source = look(job.row.base.key);
+  const auto source = look_for(remote_, job.row.base.key);
   if (!source && source.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(source.error()));
   }
@@ -241,18 +238,17 @@ FsResult<bool> Exporter::settle_lost_base(Job& job, const Error& error) {
     const auto lock = tree_.lock();
     if (!ATOLL_TRY(row_as_judged(job))) return true;
   }
+  if (source && source->info.etag == job.row.base.etag) {
+    return fail_fs(EIO, job.row.base.key + ": the bucket has it, and said that it has not");
+  }
   // Nor is it one when we have changed it ourselves, before the renaming, and the answer never came.
   const bool ours =
       source && job.was_tried && is_written_by(source->metadata, job.journal, job.row.base.key);
   if (!ours) {
-    {
-      const std::lock_guard lock(mutex_);
-      ++counts_.conflicts;
-    }
-    log(fmt::format("conflict: {} was renamed here to {} and {} in the bucket",
-                    job.row.base.key,
-                    job.path,
-                    source ? "changed" : "removed"));
+    tell_conflict(fmt::format("{} was renamed here to {} and {} in the bucket",
+                              job.row.base.key,
+                              job.path,
+                              source ? "changed" : "removed"));
   }
   const bool all_here = is_all_here(job.row);
   const bool remote_wins = !ours && options_.conflicts == ConflictPolicy::kRemoteWins;

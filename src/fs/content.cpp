@@ -72,6 +72,11 @@ void Content::saved(uint64_t version) {
   saved_version_ = std::max(saved_version_, version);
 }
 
+bool Content::may_be_noted(const State& earlier) const {
+  const std::lock_guard lock(mutex_);
+  return earlier.version >= saved_version_ && earlier.base == state_.base;
+}
+
 bool Content::unsynced() const {
   const std::lock_guard lock(mutex_);
   return state_.version != synced_version_;
@@ -233,6 +238,26 @@ FsResult<Range> Content::write(std::optional<uint64_t> offset,
   return written;
 }
 
+// Whether bytes that are not on the disk would be noted as here, as may get to the disk at once. With the lock.
+FsResult<bool> Content::must_sync_before(uint64_t size_bytes) const {
+  if (size_bytes == 0 || state_.version == synced_version_) return false;
+  const bool cuts =
+      size_bytes <= state_.size_bytes && ATOLL_TRY(shared_->files->size(file_)) > size_bytes;
+  return cuts || !state_.present.empty();
+}
+
+FsResult<void> Content::sync_before(uint64_t size_bytes) {
+  uint64_t version = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ATOLL_TRY(must_sync_before(size_bytes))) return {};
+    version = state_.version;
+  }
+  ATOLL_TRY(sync());
+  synced(version);
+  return {};
+}
+
 FsResult<void> Content::set_size(uint64_t size_bytes, int64_t now_ns, const JournalSize& journal) {
   if (size_bytes > kMaxFileBytes) return fail_fs(EFBIG);
   const std::lock_guard lock(mutex_);
@@ -250,8 +275,7 @@ FsResult<void> Content::set_size(uint64_t size_bytes, int64_t now_ns, const Jour
     ATOLL_TRY(shared_->files->set_size(file_, size_bytes));
   }
   const bool cuts = !grows && ATOLL_TRY(shared_->files->size(file_)) > size_bytes;
-  // The note may get to the disk at once, with that of other bytes that have been written.
-  if (cuts && size_bytes > 0) ATOLL_TRY(shared_->files->sync(file_));
+  if (ATOLL_TRY(must_sync_before(size_bytes))) ATOLL_TRY(shared_->files->sync(file_));
   ATOLL_TRY(journal(next, cuts));
   state_ = std::move(next);
   saved_version_ = state_.version;

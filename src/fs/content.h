@@ -73,6 +73,8 @@ class Content {
   // `journal` is called with the state as it will be, and whether bytes of the local file go then.
   using JournalSize = std::function<FsResult<void>(const State&, bool cuts)>;
   FsResult<void> set_size(uint64_t size_bytes, int64_t now_ns, const JournalSize& journal);
+  // Most of the bytes that set_size() will have to get to the disk first, without the tree's lock.
+  FsResult<void> sync_before(uint64_t size_bytes);
   void set_modified(int64_t modified_ns);
   // Fetches what is not here yet. Needs a file.
   FsResult<void> fetch_all(const std::stop_token& stop);
@@ -86,7 +88,9 @@ class Content {
   // Whether the journal has this state; saved(v): it has the version v.
   bool unsaved() const;
   void saved(uint64_t version);
-  // The same of the bytes and the disk.
+  // Whether the journal may be given this earlier state: neither a cut nor another base has come since.
+  bool may_be_noted(const State& earlier) const;
+  // The same as unsaved() and saved(), of the bytes and the disk.
   bool unsynced() const;
   void synced(uint64_t version);
   // The node's no more: another version has taken its place. Its handles keep it, and get nothing from any other one.
@@ -107,6 +111,7 @@ class Content {
                                   ReadAhead* ahead);
   FsResult<storage::Blob> read_base(const Base& base, Range range, ReadAhead* ahead);
   bool has_moved(const Base& base, const FsError& error) const;
+  FsResult<bool> must_sync_before(uint64_t size_bytes) const;
 
   std::shared_ptr<const Shared> shared_;
   mutable std::mutex mutex_;

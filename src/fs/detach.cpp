@@ -76,9 +76,12 @@ FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
   // Moved by that, or by an export that has just ended.
   if (content->state().base != before) fetched = content->fetch_all(stop_.get_token());
   if (fetched || !is_lost(fetched.error())) return fetched;
-  const auto object = look(before.key);
+  const auto object = look_for(remote_, before.key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(object.error()));
+  }
+  if (object && object->info.etag == before.etag) {
+    return fail_fs(EIO, before.key + ": the bucket has it, and does not give it");
   }
   return fetched;
 }
@@ -113,7 +116,7 @@ FsResult<void> Exporter::keep_xattrs(InodeNumber inode, const std::string& key) 
     const auto lock = tree_.lock();
     if (!ATOLL_TRY(row())) return {};
   }
-  const auto object = metadata_source(key);
+  const auto object = tree_.view().object(key);
   if (!object && object.error().code != ErrorCode::kNotFound) {
     return tl::unexpected(to_fs_error(object.error()));
   }
@@ -186,6 +189,17 @@ FsResult<void> Exporter::settle_lost(InodeNumber inode, const std::string& key) 
   return {};
 }
 
+// What has come for a content that is not the file's any more. With the tree's lock.
+FsResult<void> Exporter::remove_if_nobodys(const NodePtr& node,
+                                           const std::shared_ptr<Content>& content) {
+  const auto used = tree_.content_in_use(node->number);
+  const bool is_used = used && (used == content ? !node->unlinked : used->file() != nullptr);
+  if (is_used) return {};
+  const auto row = ATOLL_TRY(tree_.journal().row(node->number));
+  if (!row || !row->has_content) tree_.remove_later(node->number);
+  return {};
+}
+
 // Fetches what the row still takes from the object `key`, so that it needs that no more.
 FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   ATOLL_TRY(keep_xattrs(inode, key));
@@ -202,11 +216,7 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
     const auto detached = detach_content(node, content, key, row->content_dirty);
     auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
-    if (detached && !*detached && tree_.content_in_use(inode) != content) {
-      // What had come before it was lost is nobody's.
-      const auto now = ATOLL_TRY(tree_.journal().row(inode));
-      if (!now || !now->has_content) tree_.remove_later(inode);
-    }
+    ATOLL_TRY(remove_if_nobodys(node, content));
     // Where the file has given way meanwhile, the caller looks again.
     if (!detached && tree_.content_in_use(inode) == content)
       return tl::unexpected(detached.error());

@@ -101,7 +101,7 @@ FsResult<bool> Exporter::prepare(Job& job, std::vector<InodeNumber>& above) {
 Result<Metadata> Exporter::metadata_of(const Job& job) {
   Metadata metadata;
   if (!job.row.base.key.empty()) {
-    auto object = metadata_source(job.row.base.key);
+    auto object = tree_.view().object(job.row.base.key);
     if (object) {
       metadata = std::move(object->metadata);
     } else if (object.error().code != ErrorCode::kNotFound) {
@@ -170,7 +170,9 @@ FsResult<Exporter::Outcome> Exporter::export_row(InodeNumber inode,
     auto info = send(job);
     if (info) {
       ATOLL_TRY(finish(job, *info));
-      ATOLL_TRY(keep_within_limit());
+      if (const auto kept = keep_within_limit(); !kept) {
+        log("giving up local contents that the bucket has: " + kept.error().reason);
+      }
       return Outcome::kDone;
     }
     const Error& error = info.error();

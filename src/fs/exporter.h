@@ -108,18 +108,18 @@ class Exporter {
                                 const std::shared_ptr<Content>& content,
                                 const std::string& key,
                                 bool written_here);
+  FsResult<void> remove_if_nobodys(const NodePtr& node, const std::shared_ptr<Content>& content);
   FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
                            std::optional<InodeNumber> inode);
   FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);
 
   // ---- conflicts.cpp. True: try again.
-  Result<storage::RemoteObject> look(const std::string& key);
-  Result<storage::RemoteObject> metadata_source(const std::string& key);
   FsResult<bool> settle_conflict(Job& job, const Error& error);
   FsResult<std::optional<Row>> row_still_there(const Job& job);
   FsResult<std::optional<Row>> row_as_judged(const Job& job);
   void move_base(const Job& job, Row& row, const std::string& etag);
   void take_base(const Job& job, Row& row, const storage::RemoteObject& object);
+  void tell_conflict(const std::string& line);
   FsResult<bool> settle_lost_base(Job& job, const Error& error);
   FsResult<void> note_in_names(const std::string& key, const storage::RemoteObject* object);
   FsResult<bool> give_way(Job& job, const storage::RemoteObject* object);

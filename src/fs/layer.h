@@ -111,8 +111,10 @@ class Layer final : public FileLayer {
                           uint64_t size_bytes,
                           const std::shared_ptr<Content>& through);
   FsResult<void> journal_size(const NodePtr& node, const Content::State& state, bool durable);
-  static bool is_to_be_saved(const OpenFile& file);
-  FsResult<void> save(OpenFile& file);
+  enum class Writes { kItsOwn, kAnyones };
+  static bool is_to_be_saved(const OpenFile& file, Writes whose);
+  // Whether there was anything to save.
+  FsResult<bool> save(OpenFile& file, Writes whose);
   void save_open(const std::vector<OpenFilePtr>& files);
   void note_access(const NodePtr& node);
 

@@ -231,37 +231,6 @@ TEST_F(LayerConflictTest, bytes_that_were_only_in_the_replaced_object_are_missed
   EXPECT_EQ(kept->substr(10'000, 4), "mine");
 }
 
-// As an endpoint does whose bucket is not there for a while.
-TEST_F(LayerConflictTest, a_server_that_finds_nothing_at_all_has_lost_nothing) {
-  remote_->put("big", std::string(50'000, 'x'));
-  remote_->put("r", "removed");
-  remote_->put("s", "renamed");
-  remote_->put("d/b", "beta", {{"label", "cat"}});
-  start(ConflictPolicy::kKeepBoth);
-  ASSERT_EQ(machine_.write_at("d/b", 0, "B"), 0);
-  ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
-  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
-  ASSERT_EQ(machine_.rename("s", "z"), 0);
-  ASSERT_EQ(machine_.unlink("r"), 0);
-  ASSERT_EQ(machine_.write("new", "new"), 0);
-  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
-    return Error{ErrorCode::kNotFound, std::string(call), {}, {}};
-  });
-  EXPECT_FALSE(machine_.layer().export_now("", {}, nullptr));
-  remote_->set_fault(nullptr);
-  settle_with_conflicts(0);
-  machine_.age();
-  EXPECT_EQ(remote_->content("big")->substr(9'998, 8), "xxminexx");
-  EXPECT_EQ(machine_.look("a")->mode & 07777U, 0600U);
-  EXPECT_EQ(remote_->content("z"), "renamed");
-  EXPECT_EQ(remote_->content("s"), std::nullopt);
-  EXPECT_EQ(remote_->content("r"), std::nullopt);
-  EXPECT_EQ(remote_->content("new"), "new");
-  EXPECT_EQ(remote_->content("d/b"), "Beta");
-  EXPECT_EQ(remote_->metadata("d/b")["label"], "cat");
-  EXPECT_THAT(machine_.list(""), ElementsAre("a", "big", "d", "new", "z"));
-}
-
 TEST_F(LayerConflictTest, a_write_whose_answer_was_lost_is_no_conflict) {
   start(ConflictPolicy::kKeepBoth);
   ASSERT_EQ(machine_.write("a", "mine"), 0);

@@ -301,7 +301,9 @@ class LayerSyncTest : public testing::Test {
   LayerSyncTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
     machine_.options.exports = ExportPolicy::kOnDemand;
     machine_.options.disk_fault = [this](std::string_view call) {
-      if (call == "fdatasync") ++syncs_;
+      if (call != "fdatasync") return 0;
+      ++syncs_;
+      if (while_syncing_) while_syncing_();
       return 0;
     };
     machine_.start();
@@ -311,6 +313,7 @@ class LayerSyncTest : public testing::Test {
   }
   std::shared_ptr<storage::FakeRemote> remote_;
   std::atomic<int> syncs_ = 0;
+  std::function<void()> while_syncing_;
   Machine machine_;
   Handle open_ = 0;
 };
@@ -335,9 +338,77 @@ TEST_F(LayerSyncTest, the_journal_is_told_of_an_open_files_bytes_when_the_disk_h
   ASSERT_EQ(machine_.make_directory("d"), 0);
   EXPECT_TRUE(machine_.layer().export_now("d", {}, nullptr));  // notes what is open
   EXPECT_EQ(syncs_, 1);
-  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 5}),
-            0);  // what is left, before it is noted
+  ASSERT_EQ(machine_.write_at("new", 0, "C"), 0);
   EXPECT_EQ(syncs_, 2);
+  const std::string bytes = "N";
+  ASSERT_TRUE(machine_.layer().write(open_, 3, std::as_bytes(std::span(bytes))));
+  // What is left, before it is noted.
+  ASSERT_EQ(machine_.set_attributes("new", {.size_bytes = 5}), 0);
+  EXPECT_EQ(syncs_, 3);
+}
+
+TEST_F(LayerSyncTest, what_is_left_of_the_buckets_bytes_is_on_the_disk_before_it_is_noted) {
+  remote_->put("object", std::string(20'000, 'o'));
+  machine_.age();
+  for (const uint64_t size_bytes : {10'000U, 30'000U}) {
+    const auto open = machine_.open("object", O_RDWR);
+    ASSERT_TRUE(open);
+    const std::string bytes = "here";
+    ASSERT_TRUE(machine_.layer().write(*open, 0, std::as_bytes(std::span(bytes))));
+    const int before = syncs_;
+    ASSERT_EQ(machine_.set_attributes("object", {.size_bytes = size_bytes}), 0);
+    EXPECT_EQ(syncs_, before + 1) << size_bytes;
+    machine_.close(*open);
+  }
+}
+
+TEST_F(LayerSyncTest, what_an_export_has_fetched_is_on_the_disk_before_it_is_noted) {
+  const std::string object(9'000'000, 'o');
+  remote_->put("object", object);
+  machine_.age();
+  ASSERT_EQ(machine_.rename("object", "moved"), 0);
+  ASSERT_EQ(machine_.write("object", "another one"), 0);
+  const auto open = machine_.open("moved", O_RDWR);  // so that it gets its bytes, and is no copy
+  ASSERT_TRUE(open);
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (!call.starts_with("read ") || remote_->counts().bytes_read < 5'000'000) return std::nullopt;
+    return Error{ErrorCode::kIo, std::string(call), {}, {}};
+  });
+  EXPECT_FALSE(machine_.layer().export_now("object", {}, nullptr));
+  remote_->set_fault(nullptr);
+  const int before = syncs_;
+  const std::string bytes = "here";
+  ASSERT_TRUE(machine_.layer().write(*open, 0, std::as_bytes(std::span(bytes))));
+  EXPECT_EQ(syncs_, before + 1);
+  machine_.close(*open);
+}
+
+TEST_F(LayerSyncTest, what_is_written_while_the_disk_is_waited_for_is_noted_another_time) {
+  std::atomic<bool> wrote = false;
+  while_syncing_ = [&] {
+    if (wrote.exchange(true)) return;
+    const std::string bytes = "more";
+    EXPECT_TRUE(machine_.layer().write(open_, 7, std::as_bytes(std::span(bytes))));
+  };
+  ASSERT_EQ(machine_.make_directory("d"), 0);
+  EXPECT_TRUE(machine_.layer().export_now("d", {}, nullptr));  // notes what is open
+  EXPECT_TRUE(wrote);
+  machine_.copy_state();
+  EXPECT_EQ(error_of(machine_.layer().flush(open_)), 0);
+  machine_.crash_to_copy();
+  machine_.start();
+  EXPECT_EQ(machine_.look("new")->size_bytes, 7U);
+}
+
+TEST_F(LayerSyncTest,
+       an_fsync_through_a_handle_that_only_reads_waits_for_what_others_have_written) {
+  const auto reading = machine_.open("new", O_RDONLY);
+  ASSERT_TRUE(reading);
+  EXPECT_EQ(error_of(machine_.layer().fsync(*reading)), 0);
+  EXPECT_EQ(syncs_, 1);
+  EXPECT_EQ(error_of(machine_.layer().fsync(*reading)), 0);
+  EXPECT_EQ(syncs_, 1);
+  machine_.close(*reading);
 }
 
 TEST_F(LayerSyncTest, an_export_waits_for_the_disk) {

@@ -217,6 +217,7 @@ FsResult<void> Layer::set_size(const NodePtr& node,
     if (!made && made.error().error_number == ESTALE && !through) continue;
     if (!made) return made;
     content->stop_export();
+    ATOLL_TRY(content->sync_before(size_bytes));
     {
       const auto lock = tree_->lock();
       if (content->exporting() || !content->writable()) continue;
@@ -233,17 +234,17 @@ FsResult<void> Layer::set_size(const NodePtr& node,
   }
 }
 
-bool Layer::is_to_be_saved(const OpenFile& file) {
+bool Layer::is_to_be_saved(const OpenFile& file, Writes whose) {
   const Content& content = *file.content;
-  return file.made ||
-         (file.writes && content.writable() && (content.unsaved() || content.unsynced()));
+  return file.made || ((file.writes || whose == Writes::kAnyones) && content.writable() &&
+                       (content.unsaved() || content.unsynced()));
 }
 
-FsResult<void> Layer::save(OpenFile& file) {
-  if (!is_to_be_saved(file)) return {};
+FsResult<bool> Layer::save(OpenFile& file, Writes whose) {
+  if (!is_to_be_saved(file, whose)) return false;
   ATOLL_TRY(tree_->save(file.node, file.content, true));
   file.made = false;
-  return {};
+  return true;
 }
 
 void Layer::save_open(const std::vector<OpenFilePtr>& files) {
@@ -259,7 +260,8 @@ void Layer::save_open(const std::vector<OpenFilePtr>& files) {
 
 FsResult<void> Layer::flush(Handle handle) {
   const auto file = ATOLL_TRY(open_file(handle));
-  return save(*file);
+  ATOLL_TRY(save(*file, Writes::kItsOwn));
+  return {};
 }
 
 FsResult<void> Layer::sync_directories() {
@@ -272,11 +274,8 @@ FsResult<void> Layer::sync_directories() {
 FsResult<void> Layer::fsync(Handle handle) {
   const auto file = ATOLL_TRY(open_file(handle));
   if (options_.read_only) return {};
-  if (is_to_be_saved(*file)) {
-    ATOLL_TRY(save(*file));
-  } else {
-    ATOLL_TRY(sync_directories());
-  }
+  // sync(1) opens what it syncs for reading.
+  if (!ATOLL_TRY(save(*file, Writes::kAnyones))) ATOLL_TRY(sync_directories());
   if (!options_.fsync_to_bucket) return {};
   {
     const auto lock = tree_->lock();
@@ -295,7 +294,7 @@ void Layer::release_handle(Handle handle) {
     handles_.erase(found);
   }
   // close(2) has told of an error; this is for those who never called it.
-  if (const auto saved = save(*file); !saved) {
+  if (const auto saved = save(*file, Writes::kItsOwn); !saved) {
     std::string path;
     {
       const auto lock = tree_->lock();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "fs/layer_fixture.h"
+#include "fs/posix_metadata.h"
 
 namespace atl::fs {
 namespace {
@@ -345,6 +346,22 @@ TEST_F(LayerOvertakenTest, what_is_appended_before_its_export_begins_stays) {
 }
 
 // Each waits for the next one's object to be free; one behind the other they would need a stack without end.
+TEST_F(LayerOvertakenTest, attributes_of_a_file_that_is_copied_meanwhile_are_the_copys) {
+  storage::Metadata metadata;
+  write_xattrs({{"user.note", "hello"}}, metadata);
+  remote_->put("d/s", "renamed", metadata);
+  ASSERT_EQ(machine_.rename("d/s", "z"), 0);
+  const InodeNumber inode = machine_.look("z")->inode;
+  at_first("stat d/s", [&] {
+    EXPECT_TRUE(machine_.layer().export_now("", {}, nullptr));
+    EXPECT_EQ(remote_->content("d/s"), std::nullopt);
+  });
+  EXPECT_EQ(error_of(machine_.layer().set_xattr(inode, "user.more", "x", 0)), 0);
+  EXPECT_EQ(machine_.layer().xattr(inode, "user.note"), "hello");
+  settle();
+  EXPECT_EQ(read_xattrs(remote_->metadata("z")).size(), 2U);
+}
+
 TEST_F(LayerOvertakenTest, a_long_chain_of_renamed_files_is_exported_from_either_end) {
   constexpr int kFiles = 300;
   const auto name = [](int i) { return fmt::format("f{:03}", i); };

@@ -60,7 +60,7 @@ FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals
 Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& removals) {
   std::vector<std::optional<ObjectInfo>> found(removals.size());
   const auto ask = [&](size_t i) -> Result<void> {
-    auto object = look(removals[i].key);
+    auto object = look_for(remote_, removals[i].key);
     if (object) found[i] = std::move(object->info);
     if (!object && object.error().code != ErrorCode::kNotFound) {
       return tl::unexpected(std::move(object).error());

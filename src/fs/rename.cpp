@@ -153,10 +153,9 @@ FsResult<void> Changes::rename(Tree::Lock& lock,
   took_in_for_nothing_ |= took_in && !done;
   // Directories that were taken in for nothing show the bucket again, once nobody else may be taking them in.
   if (!took_in_for_nothing_ || renamings_ > 0) return done;
-  took_in_for_nothing_ = false;
-  if (const auto revealed = tree_.reveal_all(); !revealed) {
-    tree_.log("after a renaming that failed: " + revealed.error().reason);
-  }
+  const auto revealed = tree_.reveal_all();
+  took_in_for_nothing_ = !revealed.has_value();  // tried again after the next one
+  if (!revealed) tree_.log("after a renaming that failed: " + revealed.error().reason);
   return done;
 }
 

@@ -70,7 +70,7 @@ Tree::Tree(std::shared_ptr<const Content::Shared> shared,
     : shared_(std::move(shared)),
       names_(std::move(names)),
       options_(options),
-      view_(names_, options, now_ns()) {}
+      view_(shared_->remote, names_, options, now_ns()) {}
 
 FsResult<NodePtr> Tree::node(InodeNumber number) const {
   auto node = nodes_.find(number);
@@ -81,7 +81,11 @@ FsResult<NodePtr> Tree::node(InodeNumber number) const {
 // What cannot be noted, as on a full disk, is noted another time.
 void Tree::take_attributes(Row& row, const BucketEntry& found) {
   const auto noted = note_attributes(row, found);
-  if (!noted) log("noting attributes that the bucket has: " + noted.error().reason);
+  // Of a full disk one line is enough.
+  if (!noted && !attributes_failed_) {
+    log("noting attributes that the bucket has: " + noted.error().reason);
+  }
+  attributes_failed_ = !noted.has_value();
 }
 
 // Whether a clean row is still what the bucket has.
@@ -295,18 +299,19 @@ tl::unexpected<FsError> Tree::replaced(const Node& node) {
 FsResult<void> Tree::save(const NodePtr& node,
                           const std::shared_ptr<Content>& content,
                           bool durable) {
-  // The bytes first, then the note that they are there. Writes that come between may be noted, too: their own close, or
-  // the export, syncs them.
-  auto state = content->state();
+  {
+    const auto looking = this->lock();
+    if (node->unlinked) return {};
+  }
+  // The bytes first, then the note that they are there: what is written between the two is noted another time.
+  Content::State state;
   Lock lock;
-  constexpr int kMaxTries = 3;
-  for (int tries = 1;; ++tries) {
+  for (;;) {
+    state = content->state();
     ATOLL_TRY(content->sync());
     content->synced(state.version);
     lock = this->lock();
-    const uint64_t synced = state.version;
-    state = content->state();
-    if (!durable || state.version == synced || tries == kMaxTries) break;
+    if (!content->unsaved() || content->may_be_noted(state)) break;
     lock.unlock();
   }
   if (node->unlinked) return {};
@@ -322,8 +327,8 @@ FsResult<void> Tree::save(const NodePtr& node,
     return {};
   }
   row->size_bytes = state.size_bytes;
-  row->modified_ns = state.modified_ns;
-  row->changed_ns = std::max(row->changed_ns, state.modified_ns);
+  row->modified_ns = content->state().modified_ns;  // utimens(2) may have come
+  row->changed_ns = std::max(row->changed_ns, row->modified_ns);
   row->base = state.base;
   row->present = state.present;
   row->has_content = true;

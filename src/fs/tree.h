@@ -168,6 +168,7 @@ class Tree {
   // Directories' rows are believed without a question meanwhile, for the bucket has not answered the last one.
   static constexpr std::chrono::seconds kSilence{60};
   std::chrono::steady_clock::time_point silent_until_;
+  bool attributes_failed_ = false;  // those of the last row that the bucket has others of
   std::atomic<uint64_t> folds_ = 0;
   std::atomic<uint64_t> edits_ = 0;
 };

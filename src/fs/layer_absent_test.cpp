@@ -1,0 +1,150 @@
+// A server that answers 404 where it should not: as an endpoint does whose bucket is not there for a while, or one whose
+// parts do not agree. Nothing is lost by that.
+#include <gmock/gmock.h>
+
+#include "fs/layer_fixture.h"
+
+namespace atl::fs {
+namespace {
+
+using testing::ElementsAre;
+
+class LayerAbsentTest : public LayerTest {
+ protected:
+  // What begins so is answered 404, `times` times.
+  void not_found(std::string_view begin, int times = std::numeric_limits<int>::max()) {
+    left_ = times;
+    remote_->set_fault([this, begin](std::string_view call) -> std::optional<Error> {
+      if (!call.starts_with(begin) || left_ <= 0) return std::nullopt;
+      --left_;
+      return Error{ErrorCode::kNotFound, std::string(call), {}, {}};
+    });
+  }
+  bool export_all() { return machine_.layer().export_now("", {}, nullptr).has_value(); }
+
+ private:
+  std::atomic<int> left_ = 0;
+};
+
+TEST_F(LayerAbsentTest, a_server_that_finds_nothing_at_all_has_lost_nothing) {
+  remote_->put("big", std::string(50'000, 'x'));
+  remote_->put("r", "removed");
+  remote_->put("s", "renamed");
+  remote_->put("d/b", "beta", {{"label", "cat"}});
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write_at("d/b", 0, "B"), 0);
+  ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
+  ASSERT_EQ(machine_.set_attributes("a", {.permissions = 0600}), 0);
+  ASSERT_EQ(machine_.rename("s", "z"), 0);
+  ASSERT_EQ(machine_.unlink("r"), 0);
+  ASSERT_EQ(machine_.write("new", "new"), 0);
+  not_found("");
+  EXPECT_FALSE(machine_.layer().export_now("", {}, nullptr));
+  remote_->set_fault(nullptr);
+  settle_with_conflicts(0);
+  machine_.age();
+  EXPECT_EQ(remote_->content("big")->substr(9'998, 8), "xxminexx");
+  EXPECT_EQ(machine_.look("a")->mode & 07777U, 0600U);
+  EXPECT_EQ(remote_->content("z"), "renamed");
+  EXPECT_EQ(remote_->content("s"), std::nullopt);
+  EXPECT_EQ(remote_->content("r"), std::nullopt);
+  EXPECT_EQ(remote_->content("new"), "new");
+  EXPECT_EQ(remote_->content("d/b"), "Beta");
+  EXPECT_EQ(remote_->metadata("d/b")["label"], "cat");
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "big", "d", "new", "z"));
+}
+
+TEST_F(LayerAbsentTest, nor_does_it_show_as_an_empty_one) {
+  remote_->put("d/e/f", "deep");
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write("kept", "mine"), 0);
+  ASSERT_EQ(machine_.write("d/kept", "mine"), 0);
+  ASSERT_EQ(machine_.set_attributes("d", {.permissions = 0711}), 0);
+  machine_.settle();
+  machine_.age();
+  not_found("");
+  const auto ignore = [](const NamedAttributes&) { return true; };
+  EXPECT_EQ(error_of(machine_.layer().list(machine_.look("")->inode, "", false, ignore)), EIO);
+  EXPECT_EQ(error_of(machine_.look("a")), EIO);
+  EXPECT_EQ(error_of(machine_.look("d/b")), EIO);
+  EXPECT_EQ(machine_.remove_directory("d"), EIO);
+  EXPECT_EQ(machine_.rename("d", "z"), EIO);
+  EXPECT_EQ(machine_.read("kept"), "mine");
+  EXPECT_EQ(machine_.read("d/kept"), "mine");
+  remote_->set_fault(nullptr);
+  const uint64_t gets = remote_->counts().gets;
+  EXPECT_EQ(machine_.read("kept"), "mine");
+  EXPECT_EQ(remote_->counts().gets, gets);
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "d", "kept"));
+  EXPECT_THAT(machine_.list("d"), ElementsAre("b", "e", "kept"));
+  EXPECT_EQ(machine_.read("d/e/f"), "deep");
+}
+
+TEST_F(LayerAbsentTest, no_zeros_stand_for_bytes_that_it_has_and_does_not_give) {
+  remote_->put("big", std::string(50'000, 'x'));
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
+  not_found("read ");
+  EXPECT_FALSE(export_all());
+  EXPECT_EQ(remote_->content("big"), std::string(50'000, 'x'));
+  remote_->set_fault(nullptr);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("big")->size(), 50'000U);
+  EXPECT_EQ(remote_->content("big")->substr(9'998, 8), "xxminexx");
+}
+
+TEST_F(LayerAbsentTest, nor_do_they_go_from_a_file_that_is_unlinked_and_open) {
+  start(ConflictPolicy::kKeepBoth);
+  const auto open = machine_.open("d/b", O_RDONLY);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  not_found("read ");
+  EXPECT_FALSE(export_all());
+  EXPECT_EQ(remote_->content("d/b"), "beta");
+  remote_->set_fault(nullptr);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+  EXPECT_EQ(machine_.read(*open, 0, 100), "beta");
+  machine_.close(*open);
+}
+
+TEST_F(LayerAbsentTest, a_copy_that_it_says_it_cannot_make_is_no_conflict) {
+  for (const auto policy :
+       {ConflictPolicy::kRemoteWins, ConflictPolicy::kKeepBoth, ConflictPolicy::kLocalWins}) {
+    remote_->put("s", "renamed");
+    remote_->put("d/b", "beta");
+    start(policy);
+    machine_.age();
+    ASSERT_EQ(machine_.set_attributes("d/b", {.permissions = 0600}), 0);
+    ASSERT_EQ(machine_.rename("s", "z"), 0);
+    not_found("copy ", 2);
+    (void)export_all();
+    remote_->set_fault(nullptr);
+    settle_with_conflicts(0);
+    EXPECT_EQ(remote_->content("z"), "renamed");
+    EXPECT_EQ(remote_->content("s"), std::nullopt);
+    EXPECT_EQ(remote_->metadata("d/b")["file-permissions"], "0100600");
+    machine_.stop();
+    remote_->erase("z");
+  }
+}
+
+TEST_F(LayerAbsentTest, an_export_that_needs_what_it_does_not_give_ends) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.rename("d/b", "z"), 0);
+  ASSERT_EQ(machine_.write("d/b", "another one"), 0);
+  const auto open = machine_.open("z", O_RDWR);  // so that it gets its bytes, and is no copy
+  ASSERT_TRUE(open);
+  not_found("read ");
+  EXPECT_FALSE(machine_.layer().export_now("d/b", {}, nullptr));
+  EXPECT_EQ(remote_->content("d/b"), "beta");
+  remote_->set_fault(nullptr);
+  EXPECT_TRUE(machine_.layer().export_now("d/b", {}, nullptr));
+  machine_.close(*open);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("d/b"), "another one");
+  EXPECT_EQ(remote_->content("z"), "beta");
+}
+
+}  // namespace
+}  // namespace atl::fs
