@@ -176,6 +176,28 @@ TEST_F(BlockCacheTest, readers_of_one_block_share_a_fetch) {
   while (done < 5) std::this_thread::yield();
 }
 
+TEST_F(BlockCacheTest, adjacent_blocks_that_several_asked_for_come_by_one_get) {
+  options_.max_fetches = 1;
+  const auto first = put(*remote_, "first", 100, 1);
+  const auto version = put(*remote_, "k", 4 * kMinimumBlock, 2);
+  const auto cache = open();
+  std::atomic<int> right{0};
+  const std::string content = *remote_->content("k");
+  const auto compare = [&](uint64_t index, const Result<Blob>& block) {
+    const auto expected = std::string_view(content).substr(index * kMinimumBlock, kMinimumBlock);
+    right += block && block->text() == expected ? 1 : 0;
+  };
+  remote_->hold_reads();
+  cache->read_async(remote_, first, 0, 1, Urgency::kNow, [](uint64_t, const Result<Blob>&) {});
+  remote_->wait_for_reads(1);
+  for (uint64_t block = 0; block < 4; ++block) {
+    cache->read_async(remote_, version, block, 1, Urgency::kNow, compare);
+  }
+  remote_->release_reads();
+  while (right < 4) std::this_thread::yield();
+  EXPECT_EQ(remote_->counts().gets, 2);
+}
+
 TEST_F(BlockCacheTest, files_are_the_users_own) {
   const auto version = put(*remote_, "k", 3 * kMinimumBlock);
   const auto cache = open();

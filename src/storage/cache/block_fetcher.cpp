@@ -343,7 +343,9 @@ void BlockFetcher::get(const Run& run) {
 }
 
 void BlockFetcher::finish(const Run& run, Result<RangeBytes> answer) {
-  const CachedObject& object = *run.flights.front()->object;
+  // Each flight has its own, and the first one ends before the others.
+  const auto held = run.flights.front()->object;
+  const CachedObject& object = *held;
   if (answer) {
     uint64_t expected_bytes = 0;
     for (const Flight* flight : run.flights) expected_bytes += object.data_bytes(flight->key.index);
