@@ -8,8 +8,10 @@
 #include <list>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace atl::fs {
 
@@ -100,14 +102,25 @@ struct BlockMemory::State {
     if (std::exchange(entry.is_guess, false)) guessed_bytes -= entry.bytes;
   }
   void fail(Entries::iterator entry, Error error) {
-    const std::shared_ptr<Fetch> fetch = entry->fetch;
+    note_failure(entry->fetch, std::move(error), std::span(&entry->name, 1));
+    erase(entry);
+  }
+  // Of the fetch that these blocks had in common.
+  void note_failure(const std::shared_ptr<Fetch>& fetch,
+                    Error error,
+                    std::span<const std::string> names) {
     fetch->failure = std::move(error);
     fetch->failed = now();
     std::erase_if(failed_lately, [&](const auto& other) { return !is_recent(*other.second); });
-    if (fetch->failed - fetch->begun >= kLong) failed_lately[entry->name] = fetch;
-    erase(entry);
+    if (fetch->failed - fetch->begun < kLong) return;
+    for (const std::string& name : names) failed_lately[name] = fetch;
   }
   bool is_recent(const Fetch& fetch) const { return fetch.failed + kTogether > now(); }
+  std::optional<Error> failure_of(const std::string& name) const {
+    const auto failed = failed_lately.find(name);
+    if (failed == failed_lately.end() || !is_recent(*failed->second)) return std::nullopt;
+    return failed->second->failure;
+  }
   void deliver(const std::string& name, Result<Blob> result) {
     {
       const std::lock_guard lock(mutex);
@@ -148,10 +161,7 @@ Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool
   const std::string name = State::name_of(version, block);
   const auto came = state.now();
   std::unique_lock lock(state.mutex);
-  if (const auto recent = state.failed_lately.find(name);
-      recent != state.failed_lately.end() && state.is_recent(*recent->second)) {
-    return tl::unexpected(*recent->second->failure);
-  }
+  if (auto failure = state.failure_of(name)) return tl::unexpected(std::move(*failure));
   for (std::shared_ptr<State::Fetch> fetch;;) {
     // What failed ahead of time is asked for again now. What this reader has waited for from its beginning is the answer:
     // it may have taken as long as the client goes on trying, and would again for each of many readers.
@@ -187,6 +197,32 @@ Result<Blob> BlockMemory::get(const ObjectVersion& version, uint64_t block, bool
                        });
     lock.lock();
   }
+}
+
+std::optional<Result<Blob>> BlockMemory::read_apart(const ObjectVersion& version,
+                                                    uint64_t offset,
+                                                    uint64_t size_bytes) {
+  State& state = *state_;
+  std::vector<std::string> names;
+  const uint64_t end = offset + size_bytes;
+  for (uint64_t block = offset / state.block_bytes; block * state.block_bytes < end; ++block) {
+    names.push_back(State::name_of(version, block));
+  }
+  const auto fetch = std::make_shared<State::Fetch>();
+  {
+    const std::lock_guard lock(state.mutex);
+    for (const std::string& name : names) {
+      if (auto failure = state.failure_of(name)) return tl::unexpected(std::move(*failure));
+      if (state.by_name.contains(name)) return std::nullopt;
+    }
+    fetch->begun = state.now();
+  }
+  auto bytes = cache_->read(remote_, version, offset, size_bytes);
+  if (!bytes) {
+    const std::lock_guard lock(state.mutex);
+    state.note_failure(fetch, bytes.error(), names);
+  }
+  return bytes;
 }
 
 uint64_t BlockMemory::read_ahead(const ObjectVersion& version,

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "storage/cache/block_cache.h"
@@ -35,6 +36,12 @@ class BlockMemory {
   // Waits. `waited`: it was not there yet. What has failed after long is the answer for a moment, for the kernel asks
   // for a page again whose read-ahead has failed, and its reader would wait twice.
   Result<storage::Blob> get(const storage::ObjectVersion& version, uint64_t block, bool& waited);
+  // For a reader that jumps: the bytes [offset, offset + size), at least one, with no more fetched than they need, and nothing
+  // of them kept here, for the kernel has the pages. Waits; what has failed after long is the answer for a moment as of get().
+  // nullopt: a block of these is here or on its way, and get() has it sooner.
+  std::optional<Result<storage::Blob>> read_apart(const storage::ObjectVersion& version,
+                                                  uint64_t offset,
+                                                  uint64_t size_bytes);
   enum class Ahead { kOfReader, kGuess };
   // Starts those that are not there, as far as there is room: the number that are there or on their way.
   uint64_t read_ahead(const storage::ObjectVersion& version,
@@ -65,6 +72,8 @@ class ReadAhead {
   };
   Window next(uint64_t offset, uint64_t size_bytes, uint64_t object_bytes, uint64_t block_bytes);
   void waited();
+  // Whether the last read began elsewhere than where a sequential reader goes on.
+  bool jumped() const { return window_ == 0; }
   // What has been started and not been asked for.
   Window unread(uint64_t block_bytes) const;
 

@@ -88,6 +88,52 @@ TEST_F(BlockMemoryTest, what_was_read_ahead_in_vain_is_asked_for_again) {
   EXPECT_EQ(asked_, 2);
 }
 
+TEST_F(BlockMemoryTest, what_is_read_apart_is_not_kept) {
+  works_ = true;
+  const auto bytes = memory_->read_apart(version_, kMinimumBlock - 10, 20);
+  ASSERT_TRUE(bytes && *bytes);
+  EXPECT_EQ((*bytes)->text(), remote_->content("k")->substr(kMinimumBlock - 10, 20));
+  EXPECT_EQ(memory_->held_bytes(), 0);
+}
+
+TEST_F(BlockMemoryTest, what_is_here_or_on_its_way_is_not_read_apart) {
+  works_ = true;
+  EXPECT_TRUE(comes());
+  EXPECT_FALSE(memory_->read_apart(version_, 10, 20));
+  EXPECT_FALSE(memory_->read_apart(version_, kMinimumBlock - 10, 20));
+  remote_->hold_reads();
+  memory_->read_ahead(version_, 2, 1);
+  EXPECT_FALSE(memory_->read_apart(version_, 2 * kMinimumBlock, 20));
+  remote_->release_reads();
+}
+
+TEST_F(BlockMemoryTest, what_was_read_apart_and_failed_at_once_is_asked_for_again) {
+  EXPECT_FALSE(*memory_->read_apart(version_, 10, 20));
+  EXPECT_FALSE(*memory_->read_apart(version_, 10, 20));
+  EXPECT_EQ(asked_, 2);
+  works_ = true;
+  EXPECT_TRUE(comes());
+}
+
+TEST_F(BlockMemoryTest, what_was_read_apart_and_failed_after_long_is_the_answer_for_a_moment) {
+  remote_->hold_reads();
+  auto reader = std::async(std::launch::async, [this] {
+    return memory_->read_apart(version_, kMinimumBlock - 10, 20)->has_value();
+  });
+  remote_->wait_for_reads(1);
+  now_ = now_.load() + seconds(120);
+  remote_->release_reads();
+  EXPECT_FALSE(reader.get());
+  const int asked = asked_;
+  works_ = true;
+  EXPECT_FALSE(comes());  // as the kernel asks for a page again
+  EXPECT_FALSE(*memory_->read_apart(version_, kMinimumBlock, 20));
+  EXPECT_EQ(asked_, asked);
+  now_ = now_.load() + seconds(1);
+  EXPECT_TRUE(comes());
+  EXPECT_TRUE(*memory_->read_apart(version_, kMinimumBlock, 20));
+}
+
 TEST_F(BlockMemoryTest, what_is_under_way_at_its_end_takes_no_cache_down) {
   works_ = true;
   remote_->hold_reads();

@@ -24,6 +24,10 @@ struct Buffer {
   Blob blob(uint64_t n) const { return {bytes, std::span<const std::byte>(bytes.get(), n)}; }
 };
 
+tl::unexpected<FsError> fail_short(const Base& base) {
+  return fail_fs(EIO, base.key + ": a block of it is shorter than the object says");
+}
+
 Blob part_of(const Blob& whole, uint64_t offset, uint64_t size) {
   const auto owner = std::make_shared<const Blob>(whole);
   return {owner, owner->bytes().subspan(offset, size)};
@@ -163,9 +167,17 @@ FsResult<Blob> Content::read_base(const Base& base, Range range, ReadAhead* ahea
   const uint64_t first = range.begin / block_bytes;
   const uint64_t last = (range.end - 1) / block_bytes;
   ReadAhead::Window window;
+  bool jumped = false;
   if (ahead != nullptr) {
     const std::lock_guard lock(ahead_mutex_);
     window = ahead->next(range.begin, range.end - range.begin, base.size_bytes, block_bytes);
+    jumped = ahead->jumped();
+  }
+  if (jumped) {
+    if (auto bytes = memory.read_apart(version, range.begin, range.end - range.begin)) {
+      if (*bytes && (*bytes)->size() < range.end - range.begin) return fail_short(base);
+      return fs_result(std::move(*bytes));
+    }
   }
   if (window.blocks > 0) memory.read_ahead(version, window.first, window.blocks);
   if (last > first) memory.read_ahead(version, first, last - first + 1);
@@ -178,7 +190,7 @@ FsResult<Blob> Content::read_base(const Base& base, Range range, ReadAhead* ahea
     const uint64_t begin = std::max(range.begin, block * block_bytes);
     const uint64_t end = std::min(range.end, (block + 1) * block_bytes);
     if (bytes.size() < end - block * block_bytes) {
-      return fail_fs(EIO, base.key + ": a block of it is shorter than the object says");
+      return fail_short(base);
     }
     if (!gathered) {
       result = part_of(bytes, begin - block * block_bytes, end - begin);

@@ -29,6 +29,7 @@ class Machine {
   ~Machine();
 
   FileLayerOptions options;  // for the next start()
+  uint64_t block_bytes = 4096;
   storage::FakeRemote& bucket() { return *remote_; }
   FileLayer& layer() { return *layer_; }
   const std::filesystem::path& directory() const { return directory_; }

@@ -44,8 +44,8 @@ Result<void> Machine::try_start() {
   auto names = ATOLL_TRY(storage::Namespace::open(remote_, names_options));
   storage::BlockCacheOptions cache_options;
   cache_options.directory = (directory_ / "cache").string();
-  cache_options.block_bytes = 4096;
-  cache_options.max_fetch_bytes = 16384;
+  cache_options.block_bytes = block_bytes;
+  cache_options.max_fetch_bytes = 4 * block_bytes;
   cache_options.min_free_bytes = 0;
   auto cache = ATOLL_TRY(storage::BlockCache::open(cache_options));
   layer_ = ATOLL_TRY(FileLayer::open(remote_, std::move(names), std::move(cache), options));

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "fs/layer_fixture.h"
+#include "storage/cache/block_parts.h"
 
 namespace atl::fs {
 namespace {
@@ -71,6 +72,45 @@ TEST_F(LayerReadTest, the_files_after_those_that_are_read_in_order_come_ahead) {
   // The last one comes behind the long one, which its reader can well wait for.
   while (remote_->counts().bytes_read < 1000) std::this_thread::yield();
   EXPECT_EQ(remote_->counts().bytes_read, 1000U);
+}
+
+TEST_F(LayerReadTest, a_handle_that_jumps_fetches_parts_and_one_that_goes_on_the_rest) {
+  machine_.block_bytes = 4 * storage::kPartBytes;
+  const uint64_t block = machine_.block_bytes;
+  const std::string text = text_of(8 * block);
+  remote_->put("big", text);
+  machine_.start();
+  const auto handle = machine_.open("big", O_RDONLY);
+  ASSERT_TRUE(handle);
+  const auto reads = [&](uint64_t offset, uint64_t size) {
+    return machine_.read(*handle, offset, size) == text.substr(offset, size);
+  };
+  EXPECT_TRUE(reads(5 * block + 1000, 9000));
+  EXPECT_TRUE(reads(2 * block + 2 * storage::kPartBytes + 10, 9000));
+  EXPECT_TRUE(reads(7 * block - 100, 200));  // over two blocks
+  EXPECT_EQ(remote_->counts().bytes_read, 4 * storage::kPartBytes);
+  for (uint64_t offset = 0; offset < text.size(); offset += 100'000) {
+    ASSERT_TRUE(reads(offset, 100'000)) << offset;
+  }
+  machine_.close(*handle);
+  EXPECT_EQ(remote_->counts().bytes_read, text.size());
+}
+
+TEST_F(LayerReadTest, a_handle_that_goes_on_after_a_jump_is_read_ahead_of) {
+  machine_.block_bytes = 4 * storage::kPartBytes;
+  const uint64_t block = machine_.block_bytes;
+  const std::string text = text_of(8 * block);
+  remote_->put("big", text);
+  machine_.start();
+  const auto handle = machine_.open("big", O_RDONLY);
+  ASSERT_TRUE(handle);
+  EXPECT_EQ(machine_.read(*handle, 3 * block, 1000), text.substr(3 * block, 1000));
+  EXPECT_EQ(remote_->counts().bytes_read, storage::kPartBytes);
+  EXPECT_EQ(machine_.read(*handle, 3 * block + 1000, 1000), text.substr(3 * block + 1000, 1000));
+  // The block that it is in and the first window; the test's time limit ends it where they never come.
+  while (remote_->counts().bytes_read < 3 * block) std::this_thread::yield();
+  machine_.close(*handle);
+  EXPECT_EQ(remote_->counts().bytes_read, 3 * block);
 }
 
 TEST_F(LayerReadTest, what_does_not_come_is_asked_for_once_by_a_read_and_again_by_the_next) {

@@ -6,14 +6,15 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <condition_variable>
-#include <cstring>
-#include <mutex>
-#include <vector>
+#include <future>
+#include <utility>
 
 #include "storage/cache/block_cache_parts.h"
 #include "storage/cache/block_fetcher.h"
+#include "storage/cache/block_gathering.h"
+#include "storage/cache/block_parts.h"
 #include "storage/cache/block_shelf.h"
+#include "storage/cache/jumping_read.h"
 
 namespace atl::storage {
 namespace {
@@ -30,69 +31,33 @@ Result<void> check_options(const BlockCacheOptions& options) {
   return {};
 }
 
-// Blocks of one read, collected.
-class Gathering {
- public:
-  Gathering(uint64_t first, uint64_t blocks) : first_(first), blocks_(blocks), left_(blocks) {}
-
-  void add(uint64_t index, Result<Blob> block) {
-    const std::lock_guard lock(mutex_);
-    if (block) {
-      blocks_[index - first_] = std::move(*block);
-    } else if (!error_) {
-      error_ = std::move(block).error();
-    }
-    if (--left_ == 0) changed_.notify_all();
-  }
-  Result<std::vector<Blob>> wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return left_ == 0; });
-    if (error_) return tl::unexpected(std::move(*error_));
-    return std::move(blocks_);
-  }
-
- private:
-  const uint64_t first_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<Blob> blocks_;
-  uint64_t left_;
-  std::optional<Error> error_;
-};
-
-// The bytes [offset, offset + size) of these blocks laid side by side.
-Blob cut(const std::vector<Blob>& blocks, uint64_t offset, uint64_t size_bytes) {
-  if (blocks.size() == 1) {
-    const auto owner = std::make_shared<const Blob>(blocks.front());
-    return Blob(owner, owner->bytes().subspan(offset, size_bytes));
-  }
-  const std::shared_ptr<std::byte[]> joined =
-      std::make_shared_for_overwrite<std::byte[]>(size_bytes);
-  uint64_t at = 0;
-  for (const Blob& block : blocks) {
-    const auto from = block.bytes().subspan(std::min<uint64_t>(offset, block.size()));
-    offset -= std::min<uint64_t>(offset, block.size());
-    const uint64_t size = std::min<uint64_t>(from.size(), size_bytes - at);
-    std::memcpy(joined.get() + at, from.data(), size);
-    at += size;
-  }
-  return Blob(joined, std::span<const std::byte>(joined.get(), size_bytes));
-}
-
 // Where the bytes [offset, offset + size) lie, as far as there are any.
 struct Extent {
-  Extent(const ObjectVersion& version, uint64_t offset, uint64_t size, uint64_t block_bytes) {
-    offset = std::min(offset, version.size_bytes);
-    size_bytes = std::min(size, version.size_bytes - offset);
+  Extent(const ObjectVersion& version, uint64_t from, uint64_t size, uint64_t block_bytes)
+      : offset(std::min(from, version.size_bytes)),
+        size_bytes(std::min(size, version.size_bytes - offset)) {
     if (size_bytes == 0) return;
     first = offset / block_bytes;
     blocks = (offset + size_bytes - 1) / block_bytes - first + 1;
-    begin = offset - first * block_bytes;
   }
+  uint64_t offset = 0;
   uint64_t size_bytes = 0;
   uint64_t first = 0;
   uint64_t blocks = 0;
-  uint64_t begin = 0;  // in the first block
+};
+
+// The one answer that a thread waits for.
+class Answer {
+ public:
+  BlockGathering::Done taker() const {
+    return [promise = promise_](Result<Blob> bytes) { promise->set_value(std::move(bytes)); };
+  }
+  Result<Blob> wait() { return promise_->get_future().get(); }
+
+ private:
+  // Not this thread's alone: it may have gone on before the other one is done with it.
+  const std::shared_ptr<std::promise<Result<Blob>>> promise_ =
+      std::make_shared<std::promise<Result<Blob>>>();
 };
 
 class SharedBlockCache : public BlockCache {
@@ -130,15 +95,16 @@ class SharedBlockCache : public BlockCache {
                     uint64_t offset,
                     uint64_t size_bytes) override {
     const Extent extent(version, offset, size_bytes, options_.block_bytes);
-    if (extent.blocks == 1) {
-      // No more of the block is read and checked than is wanted.
-      const CachedObject object = object_of(remote->identity(), version);
-      if (auto found = shelf_->find(object, extent.first, extent.begin, extent.size_bytes)) {
-        hits_.fetch_add(1);
-        return std::move(*found);
-      }
-    }
-    return BlockCache::read(std::move(remote), version, offset, size_bytes);
+    if (extent.blocks == 0) return Blob();
+    JumpingRead read(*shelf_,
+                     fetcher_,
+                     object_of(remote->identity(), version),
+                     extent.offset,
+                     extent.size_bytes);
+    hits_.fetch_add(read.hits());
+    Answer answer;
+    std::move(read).bring(remote, answer.taker());
+    return answer.wait();
   }
 
   std::optional<Blob> find(const std::string& remote_identity,
@@ -147,7 +113,8 @@ class SharedBlockCache : public BlockCache {
     const CachedObject object = object_of(remote_identity, version);
     if (block >= object.blocks()) return std::nullopt;
     auto found = shelf_->find(object, block, 0, object.block_bytes);
-    if (found) hits_.fetch_add(1);
+    if (!found) return find_parts(object, block);
+    hits_.fetch_add(1);
     return found;
   }
 
@@ -187,6 +154,29 @@ class SharedBlockCache : public BlockCache {
     return {identity, version.key, version.etag, version.size_bytes, options_.block_bytes};
   }
 
+  // The block, where all of its parts are there.
+  std::optional<Blob> find_parts(const CachedObject& object, uint64_t block) {
+    const auto parts = parts_of(object);
+    if (!parts) return std::nullopt;
+    const PartRange in_block = parts_of_block(object, block);
+    const uint64_t end = in_block.first + in_block.count;
+    for (uint64_t part = in_block.first; part < end; ++part) {
+      if (!shelf_->holds(*parts, part)) return std::nullopt;
+    }
+    std::optional<Blob> whole;
+    BlockGathering gathering(block * object.block_bytes,
+                             object.data_bytes(block),
+                             in_block.count,
+                             [&](Result<Blob> bytes) { whole = std::move(*bytes); });
+    for (uint64_t part = in_block.first; part < end; ++part) {
+      auto found = shelf_->find(*parts, part, 0, kPartBytes);
+      if (!found) return std::nullopt;
+      hits_.fetch_add(1);
+      gathering.add(part * kPartBytes, std::move(*found));
+    }
+    return whole;
+  }
+
   void look_after() {
     leases_.beat();
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -209,17 +199,21 @@ Result<Blob> BlockCache::read(std::shared_ptr<Remote> remote,
                               const ObjectVersion& version,
                               uint64_t offset,
                               uint64_t size_bytes) {
-  const Extent extent(version, offset, size_bytes, options().block_bytes);
+  const uint64_t block_bytes = options().block_bytes;
+  const Extent extent(version, offset, size_bytes, block_bytes);
   if (extent.blocks == 0) return Blob();
-  const auto gathering = std::make_shared<Gathering>(extent.first, extent.blocks);
-  read_async(
-      std::move(remote),
-      version,
-      extent.first,
-      extent.blocks,
-      Urgency::kNow,
-      [gathering](uint64_t index, Result<Blob> block) { gathering->add(index, std::move(block)); });
-  return cut(ATOLL_TRY(gathering->wait()), extent.begin, extent.size_bytes);
+  Answer answer;
+  const auto gathering = std::make_shared<BlockGathering>(
+      extent.offset, extent.size_bytes, extent.blocks, answer.taker());
+  read_async(std::move(remote),
+             version,
+             extent.first,
+             extent.blocks,
+             Urgency::kNow,
+             [gathering, block_bytes](uint64_t index, Result<Blob> block) {
+               gathering->add(index * block_bytes, std::move(block));
+             });
+  return answer.wait();
 }
 
 Result<std::shared_ptr<BlockCache>> BlockCache::open(BlockCacheOptions options) {

@@ -5,6 +5,8 @@
 // which object, version and block it is and carries CRC-32Cs of the bytes (storage/cache/block_header.h).
 // A file is written beside and renamed; one that does not read back, torn by a power cut or damaged
 // later, is removed and fetched again.
+// Who jumps about in an object of several blocks gets parts of them (storage/cache/block_parts.h), which are files like those
+// of blocks.
 // A block that is being fetched is marked by a lease that its holder renews; a dead holder's lease is
 // taken over.
 //
@@ -44,6 +46,7 @@ struct BlockCacheOptions {
   bool direct_read_ahead = false;
 };
 
+// A part of a block counts as a block; a block that is put together from its parts counts as they do.
 struct BlockCacheCounts {
   uint64_t hits = 0;           // blocks from disk
   uint64_t misses = 0;         // blocks fetched by this process
@@ -71,18 +74,21 @@ class BlockCache {
   // last reference. A block that is delivered is on disk; a full or broken disk does not fail a read: the
   // block is delivered and not kept. Blocks that came by one GET share its memory. Errors are the
   // remote's; kConflict: the object is no longer this version; kCancelled: the cache is being closed.
+  // A block of which there are parts is put together from them and the rest, and not kept a second time.
   virtual void read_async(std::shared_ptr<Remote> remote,
                           const ObjectVersion& version,
                           uint64_t first_block,
                           uint64_t blocks,
                           Urgency urgency,
                           OnBlock done) = 0;
-  // The bytes [offset, offset + size), waiting; fewer where the object ends. Not from `done`.
+  // The bytes [offset, offset + size), waiting; fewer where the object ends. Not from `done`. For who jumps about: of a block
+  // that is not there and is not wanted whole, the parts that hold the bytes are fetched; of one that is read so for the second
+  // time the rest, too, without waiting for it. Errors are those of read_async().
   virtual Result<Blob> read(std::shared_ptr<Remote> remote,
                             const ObjectVersion& version,
                             uint64_t offset,
                             uint64_t size_bytes);
-  // Only what is there already.
+  // Only what is there already; all parts of a block are a block.
   virtual std::optional<Blob> find(const std::string& remote_identity,
                                    const ObjectVersion& version,
                                    uint64_t block) = 0;

@@ -134,14 +134,23 @@ BlockFetcher::Flight* BlockFetcher::join(const std::shared_ptr<Remote>& remote,
   counts_.waits.fetch_add(1);
   flight->waiting.push_back(done);
   if (urgency == Urgency::kNow && flight->urgency == Urgency::kAhead) {
-    flight->urgency = Urgency::kNow;
-    if (flight->state == State::kQueued) {
-      now_.push_back(key);
-      lock.unlock();
-      pump();
-    }
+    raise(*flight);
+    lock.unlock();
+    pump();
   }
   return nullptr;
+}
+
+// What was read ahead is wanted now. mutex_ is held; to be followed by pump().
+void BlockFetcher::raise(Flight& flight) {
+  flight.urgency = Urgency::kNow;
+  if (flight.state == State::kQueued) now_.push_back(flight.key);
+  if (flight.state != State::kPutTogether) return;
+  const PartRange in_block = parts_of_block(*flight.object, flight.key.index);
+  for (uint64_t part = in_block.first; part < in_block.first + in_block.count; ++part) {
+    const auto found = flights_.find(key_of(*flight.parts, part));
+    if (found != flights_.end() && found->second->urgency == Urgency::kAhead) raise(*found->second);
+  }
 }
 
 void BlockFetcher::look(const Run& run) {
@@ -157,6 +166,8 @@ void BlockFetcher::look(const Run& run) {
       missing.flights.push_back(flight);
     }
   }
+  if (missing.flights.empty()) return;
+  take_those_with_parts(missing);
   if (!missing.flights.empty()) queue(missing);
 }
 

@@ -8,6 +8,9 @@
 // Other processes: a block is fetched by whoever holds its lease (storage/cache/leases.h). A flight whose
 // block somebody else is fetching waits until the block is there or the lease has ended; a thread looks
 // every few milliseconds, for what other machines do cannot be waited for otherwise.
+//
+// Parts (storage/cache/block_parts.h) are the blocks of an object of their own here. A block of which some parts are there or on
+// their way in this process is put together from its parts: its flight has no GET and ends with those of the parts.
 #pragma once
 
 #include <atomic>
@@ -22,6 +25,7 @@
 
 #include "storage/cache/block_cache.h"
 #include "storage/cache/block_header.h"
+#include "storage/cache/block_parts.h"
 #include "storage/cache/block_shelf.h"
 #include "storage/cache/leases.h"
 #include "storage/cache/workers.h"
@@ -55,6 +59,8 @@ class BlockFetcher {
             uint64_t blocks,
             Urgency urgency,
             const OnBlock& done);
+  // Whether this process or another one is fetching the block as a whole.
+  bool is_coming(const CachedObject& object, uint64_t index);
   const FetcherCounts& counts() const { return counts_; }
 
  private:
@@ -68,7 +74,7 @@ class BlockFetcher {
       return key.hash[0] ^ (key.index * 0x9e3779b97f4a7c15);
     }
   };
-  enum class State { kLooking, kQueued, kFetching, kElsewhere };
+  enum class State { kLooking, kQueued, kFetching, kElsewhere, kPutTogether };
   struct Flight {
     Key key;
     std::shared_ptr<Remote> remote;
@@ -76,7 +82,8 @@ class BlockFetcher {
     Urgency urgency = Urgency::kNow;
     State state = State::kLooking;
     bool leased = false;
-    bool waited = false;  // for another process
+    bool waited = false;                        // for another process
+    std::shared_ptr<const CachedObject> parts;  // that it is put together from
     std::vector<OnBlock> waiting;
   };
   // Blocks of one object that are gone about together. Their urgency is the one they were queued with;
@@ -94,7 +101,11 @@ class BlockFetcher {
                uint64_t index,
                Urgency urgency,
                const OnBlock& done);
+  void raise(Flight& flight);
   void look(const Run& run);
+  void take_those_with_parts(Run& run);
+  bool has_parts(const CachedObject& parts, PartRange in_block);
+  void put_together(Flight* flight, const std::shared_ptr<const CachedObject>& parts);
   void queue(const Run& run);
   void pump();
   Run next_run(Urgency urgency);

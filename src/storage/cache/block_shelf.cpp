@@ -5,6 +5,8 @@
 
 #include <unordered_map>
 
+#include "storage/cache/block_parts.h"
+
 namespace atl::storage {
 
 Result<std::unique_ptr<BlockShelf>> BlockShelf::open(const BlockShelfOptions& options,
@@ -82,15 +84,33 @@ uint64_t BlockShelf::missing_free_bytes(uint64_t disk_bytes) {
   return !free || *free >= wanted ? 0 : wanted - *free;
 }
 
+bool BlockShelf::holds(const CachedObject& object, uint64_t index) const {
+  return table_->holds(object.block_id(index));
+}
+
 uint64_t BlockShelf::held_bytes(const CachedObject& object) const {
+  const auto parts = parts_of(object);
   uint64_t bytes = 0;
   for (uint64_t index = 0; index < object.blocks(); ++index) {
-    if (table_->holds(object.block_id(index))) bytes += object.data_bytes(index);
+    if (holds(object, index)) {
+      bytes += object.data_bytes(index);
+    } else if (parts) {
+      const PartRange in_block = parts_of_block(object, index);
+      for (uint64_t part = in_block.first; part < in_block.first + in_block.count; ++part) {
+        if (holds(*parts, part)) bytes += parts->data_bytes(part);
+      }
+    }
   }
   return bytes;
 }
 
 bool BlockShelf::release(const CachedObject& object) {
+  const bool blocks = remove_blocks(object);
+  const auto parts = parts_of(object);
+  return (!parts || remove_blocks(*parts)) && blocks;
+}
+
+bool BlockShelf::remove_blocks(const CachedObject& object) {
   bool all = true;
   for (uint64_t index = 0; index < object.blocks(); ++index) {
     const uint64_t id = object.block_id(index);

@@ -40,8 +40,11 @@ class BlockShelf {
                            BlockFiles::By by = BlockFiles::By::kPageCache);
   // False: it is not kept. To be called by one process at a time for a block.
   bool keep(const CachedObject& object, uint64_t index, std::span<const std::byte> data);
+  // As far as the table of use knows, without a look at the disk.
+  bool holds(const CachedObject& object, uint64_t index) const;
+  // Of blocks and, where a block is not there, of its parts.
   uint64_t held_bytes(const CachedObject& object) const;
-  // False: some block could not be removed.
+  // Blocks and parts. False: some could not be removed.
   bool release(const CachedObject& object);
   bool release_all();
 
@@ -63,6 +66,7 @@ class BlockShelf {
 
   explicit BlockShelf(BlockShelfOptions options) : options_(std::move(options)) {}
   bool make_room(UsageTable::Block block);
+  bool remove_blocks(const CachedObject& object);
   bool remove_all(const std::vector<UsageTable::Block>& leaving);
   // How much more has to come back so that others have their share, this block written.
   uint64_t missing_free_bytes(uint64_t disk_bytes);

@@ -85,9 +85,6 @@ class FakeBlockCache : public BlockCache {
     }
     return bytes;
   }
-  Result<Blob> read(std::shared_ptr<Remote>, const ObjectVersion&, uint64_t, uint64_t) override {
-    return fail(ErrorCode::kUnsupported, "a fake cache reads blocks");
-  }
   Result<void> release(const std::string&, const ObjectVersion&) override { return {}; }
   Result<void> release_all() override { return {}; }
   BlockCacheCounts counts() const override { return {}; }

@@ -141,9 +141,9 @@ void ObjectReader::ask_for_missing(uint64_t first, uint64_t end) {
   for (const auto& [begin, count] : runs) ask(begin, count, BlockCache::Urgency::kNow);
 }
 
-// How far this reader has come in order; a jump begins anew. A block of slack: the kernel reads
-// ahead, too, and its requests overtake each other.
-void ObjectReader::adapt_window(uint64_t offset, uint64_t size_bytes) {
+// How far this reader has come in order; a jump begins anew and drops what was ahead. A block of slack: the
+// kernel reads ahead, too, and its requests overtake each other. False: it has jumped.
+bool ObjectReader::adapt_window(uint64_t offset, uint64_t size_bytes) {
   State& state = *state_;
   const std::lock_guard lock(state.mutex);
   const uint64_t end = offset + size_bytes;
@@ -152,11 +152,19 @@ void ObjectReader::adapt_window(uint64_t offset, uint64_t size_bytes) {
   if (goes_on) {
     state.run_bytes += size_bytes;
     state.next_offset = std::max(state.next_offset, end);
-    return;
+    return true;
   }
   state.run_bytes = 0;
   state.next_offset = end;
   state.ahead_end = 0;
+  drop_outside(offset / block_bytes_, (end + block_bytes_ - 1) / block_bytes_);
+  return false;
+}
+
+bool ObjectReader::has_any(uint64_t first, uint64_t end) const {
+  const std::lock_guard lock(state_->mutex);
+  const auto piece = state_->pieces.lower_bound(first);
+  return piece != state_->pieces.end() && piece->first < end;
 }
 
 void ObjectReader::drop_outside(uint64_t first, uint64_t end) {
@@ -238,9 +246,12 @@ Result<Blob> ObjectReader::read(uint64_t offset, uint64_t size_bytes) {
   offset = std::min(offset, version_.size_bytes);
   size_bytes = std::min(size_bytes, version_.size_bytes - offset);
   if (size_bytes == 0) return Blob();
+  const uint64_t first_block = offset / block_bytes_;
   const uint64_t end_block = (offset + size_bytes + block_bytes_ - 1) / block_bytes_;
-  adapt_window(offset, size_bytes);
-  ask_for_missing(offset / block_bytes_, end_block);
+  if (!adapt_window(offset, size_bytes) && !has_any(first_block, end_block)) {
+    return ahead_->cache().read(remote_, version_, offset, size_bytes);
+  }
+  ask_for_missing(first_block, end_block);
   ask_ahead(end_block, offset + size_bytes);
   return put_together(offset, size_bytes);
 }

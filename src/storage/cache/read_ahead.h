@@ -2,10 +2,10 @@
 //
 // A reader that goes on where it stopped is read ahead of, first by a block, then by twice as much with
 // each read, up to what latency times bandwidth calls for (transfer_estimate.h). One that jumps gets
-// what it asks for and no more, and its window begins anew. What is on its way counts against one
-// bound for all readers together, in equal shares: with n of them that have something ahead, each may have one
-// part in n + 1, so that the next one to come finds room, too. Where there is none, reads go on without
-// anything ahead.
+// the parts of blocks that hold what it asks for and no more (BlockCache::read), and its window begins
+// anew. What is on its way counts against one bound for all readers together, in equal shares: with n of
+// them that have something ahead, each may have one part in n + 1, so that the next one to come finds
+// room, too. Where there is none, reads go on without anything ahead.
 //
 // The blocks read ahead are held here until the reader has passed them, so each is fetched and
 // checked once, whether the cache could keep it or not.
@@ -82,7 +82,8 @@ class ObjectReader {
 
   void ask(uint64_t first, uint64_t count, BlockCache::Urgency urgency);
   void ask_for_missing(uint64_t first, uint64_t end);
-  void adapt_window(uint64_t offset, uint64_t size_bytes);
+  bool adapt_window(uint64_t offset, uint64_t size_bytes);
+  bool has_any(uint64_t first, uint64_t end) const;
   void ask_ahead(uint64_t from_block, uint64_t end_bytes);
   void drop_outside(uint64_t first, uint64_t end);
   void drop(std::map<uint64_t, Piece>::iterator piece);

@@ -1,0 +1,35 @@
+// Parts of blocks: who jumps about in an object wants little at each place, and gets the parts that hold it instead of the
+// block.
+//
+// A part is a block of a finer grid over the same object, with a file, a lease and a place in the table of use of its own. The
+// grid belongs to what a file is named by, so a part is never taken for a block.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "storage/cache/block_header.h"
+
+namespace atl::storage {
+
+// 256 random reads of 128 KiB in 2 GB by 32 readers, 20 ms away: 0.35 s and 33 MB fetched with blocks of this size, 0.68 s and
+// 251 MB with blocks of 1 MiB.
+inline constexpr uint64_t kPartBytes = uint64_t{128} << 10;
+
+// The object on the finer grid, whose blocks are the parts. nullopt: it comes by whole blocks alone, because it has but one, or
+// because blocks are no multiple of parts.
+std::optional<CachedObject> parts_of(const CachedObject& object);
+
+// Those of a block, or of bytes in it: [first, first + count) on the finer grid.
+struct PartRange {
+  uint64_t first = 0;
+  uint64_t count = 0;
+
+  bool contains(uint64_t part) const { return part >= first && part < first + count; }
+  bool operator==(const PartRange&) const = default;
+};
+PartRange parts_of_block(const CachedObject& object, uint64_t block);
+// Not for an empty range.
+PartRange parts_of_bytes(uint64_t offset, uint64_t size_bytes);
+
+}  // namespace atl::storage
