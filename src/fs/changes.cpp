@@ -235,6 +235,8 @@ FsResult<void> Changes::set_xattr(Tree::Lock& lock,
 
 FsResult<void> Changes::make_writable(const NodePtr& node,
                                       const std::shared_ptr<Content>& content) {
+  // What an export has fetched for it goes to the disk before the note that it is here; most of it without the lock.
+  if (!content->writable() && content->unsynced()) ATOLL_TRY(content->sync());
   const auto lock = tree_.lock();
   if (content->writable()) return {};
   LocalFile file = content->file();
@@ -253,9 +255,7 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   auto edit = ATOLL_TRY(Edit::begin(tree_, kept));
   // The handle's version counts, not the one that the bucket may have by now: the export will see.
   const auto state = content->state();
-  // What an export has fetched for it goes to the disk before the note that it is here.
-  const bool noted = before && before->has_content && before->present == state.present;
-  if (file && !noted && !state.present.empty()) ATOLL_TRY(content->sync());
+  if (content->unsynced()) ATOLL_TRY(content->sync());
   if (!before) {
     if (node->seen.kind != Kind::kFile) return Tree::replaced(*node);
     node->seen.base = state.base;

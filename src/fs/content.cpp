@@ -86,11 +86,6 @@ bool Content::unsynced() const {
   return state_.version != synced_version_;
 }
 
-void Content::synced(uint64_t version) {
-  const std::lock_guard lock(mutex_);
-  synced_version_ = std::max(synced_version_, version);
-}
-
 void Content::set_modified(int64_t modified_ns) {
   const std::lock_guard lock(mutex_);
   state_.modified_ns = modified_ns;
@@ -259,15 +254,11 @@ FsResult<bool> Content::must_sync_before(uint64_t size_bytes) const {
 }
 
 FsResult<void> Content::sync_before(uint64_t size_bytes) {
-  uint64_t version = 0;
   {
     const std::lock_guard lock(mutex_);
     if (!ATOLL_TRY(must_sync_before(size_bytes))) return {};
-    version = state_.version;
   }
-  ATOLL_TRY(sync());
-  synced(version);
-  return {};
+  return sync();
 }
 
 FsResult<void> Content::set_size(uint64_t size_bytes, int64_t now_ns, const JournalSize& journal) {
@@ -363,10 +354,18 @@ Content::State Content::moved_base(const Base& from,
   return state_;
 }
 
-FsResult<void> Content::sync() const {
-  const LocalFile file = this->file();
-  if (!file) return {};
-  return shared_->files->sync(file);
+FsResult<void> Content::sync() {
+  LocalFile file;
+  uint64_t version = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    file = file_;
+    version = state_.version;
+  }
+  if (file) ATOLL_TRY(shared_->files->sync(file));
+  const std::lock_guard lock(mutex_);
+  synced_version_ = std::max(synced_version_, version);
+  return {};
 }
 
 std::unique_ptr<Content::Export> Content::begin_export(bool insist) {
@@ -390,11 +389,17 @@ Content::State Content::Export::done(const std::string& key, const std::string& 
   const std::lock_guard lock(content_.mutex_);
   State& state = content_.state_;
   content_.writable_ = false;
-  if (content_.file_) state.present.add({state.base.limit, state.size_bytes});
+  const Range behind{state.base.limit, state.size_bytes};
+  // What has been fetched meanwhile may not be on the disk yet: the journal is not told of it.
+  for (Extents* present : {&state.present, &state_.present}) {
+    if (content_.file_) present->add(behind);
+  }
   state.base = {key, etag, state.size_bytes, state.size_bytes};
   ++state.version;
+  Extents noted = std::move(state_.present);
   state_ = state;
-  return state;
+  state_.present = std::move(noted);
+  return state_;
 }
 
 }  // namespace atl::fs

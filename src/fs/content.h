@@ -83,16 +83,15 @@ class Content {
   bool clear_base(std::string_view key, bool force);
   // What is missing here is to be had from another object or version now, at the same place. Gives the state after it.
   State moved_base(const Base& from, std::string key, std::string etag, uint64_t size_bytes);
-  FsResult<void> sync() const;
+  FsResult<void> sync();
 
   // Whether the journal has this state; saved(v): it has the version v.
   bool unsaved() const;
   void saved(uint64_t version);
   // Whether the journal may be given this earlier state: neither a cut nor another base has come since.
   bool may_be_noted(const State& earlier) const;
-  // The same as unsaved() and saved(), of the bytes and the disk.
+  // The same as unsaved(), of the bytes and the disk.
   bool unsynced() const;
-  void synced(uint64_t version);
   // The node's no more: another version has taken its place. Its handles keep it, and get nothing from any other one.
   void give_way() { gave_way_ = true; }
   bool gave_way() const { return gave_way_; }

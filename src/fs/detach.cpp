@@ -54,6 +54,18 @@ FsResult<void> Exporter::free_key(const Job& job, std::vector<InodeNumber>& abov
   return {};
 }
 
+// What to make of bytes that were to come from there and could not be had (is_lost): whether the bucket has them after all, or
+// cannot say.
+FsError Exporter::why_lost(const Base& base, FsError lost) {
+  if (base.key.empty()) return lost;
+  const auto object = look_for(remote_, base.key);
+  if (!object && object.error().code != ErrorCode::kNotFound) return to_fs_error(object.error());
+  if (object && object->info.etag == base.etag) {
+    return {EIO, base.key + ": the bucket has it, and does not give it"};
+  }
+  return lost;
+}
+
 FsResult<std::string> Exporter::read_target(Row row) {
   for (;;) {
     auto target = tree_.read_target(row);
@@ -61,7 +73,9 @@ FsResult<std::string> Exporter::read_target(Row row) {
     if (was_tried(row.inode)) ATOLL_TRY(follow_own_write(nullptr, row.inode));
     const auto lock = tree_.lock();
     auto now = ATOLL_TRY(tree_.journal().row(row.inode));
-    if (!now || now->kind != Kind::kSymlink || now->base == row.base) return target;
+    if (!now || now->kind != Kind::kSymlink || now->base == row.base) {
+      return tl::unexpected(why_lost(row.base, std::move(target).error()));
+    }
     if (!now->target.empty()) return std::move(now->target);
     row = std::move(*now);
   }
@@ -76,14 +90,7 @@ FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
   // Moved by that, or by an export that has just ended.
   if (content->state().base != before) fetched = content->fetch_all(stop_.get_token());
   if (fetched || !is_lost(fetched.error())) return fetched;
-  const auto object = look_for(remote_, before.key);
-  if (!object && object.error().code != ErrorCode::kNotFound) {
-    return tl::unexpected(to_fs_error(object.error()));
-  }
-  if (object && object->info.etag == before.etag) {
-    return fail_fs(EIO, before.key + ": the bucket has it, and does not give it");
-  }
-  return fetched;
+  return tl::unexpected(why_lost(content->state().base, std::move(fetched).error()));
 }
 
 FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,
@@ -189,17 +196,6 @@ FsResult<void> Exporter::settle_lost(InodeNumber inode, const std::string& key) 
   return {};
 }
 
-// What has come for a content that is not the file's any more. With the tree's lock.
-FsResult<void> Exporter::remove_if_nobodys(const NodePtr& node,
-                                           const std::shared_ptr<Content>& content) {
-  const auto used = tree_.content_in_use(node->number);
-  const bool is_used = used && (used == content ? !node->unlinked : used->file() != nullptr);
-  if (is_used) return {};
-  const auto row = ATOLL_TRY(tree_.journal().row(node->number));
-  if (!row || !row->has_content) tree_.remove_later(node->number);
-  return {};
-}
-
 // Fetches what the row still takes from the object `key`, so that it needs that no more.
 FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   ATOLL_TRY(keep_xattrs(inode, key));
@@ -208,18 +204,20 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   if (!row || row->base.key != key) return {};
   const auto parent = ATOLL_TRY(tree_.node_of_row(row->parent));
   const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
-  const NodePin pin(tree_.nodes(), node);
+  NodePin pin(tree_.nodes(), node);
   if (row->kind == Kind::kFile) {
-    const auto content = ATOLL_TRY(tree_.content(node, *row));
+    auto content = ATOLL_TRY(tree_.content(node, *row));
     node->content = content;
     lock.unlock();
     const auto detached = detach_content(node, content, key, row->content_dirty);
     auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
-    ATOLL_TRY(remove_if_nobodys(node, content));
+    const bool gave_way = tree_.content_in_use(inode) != content;
+    content.reset();
+    pin.release();
+    ATOLL_TRY(tree_.remove_if_nobodys(*node));
     // Where the file has given way meanwhile, the caller looks again.
-    if (!detached && tree_.content_in_use(inode) == content)
-      return tl::unexpected(detached.error());
+    if (!detached && !gave_way) return tl::unexpected(detached.error());
     return settled;
   }
   if (row->kind == Kind::kSymlink && row->target.empty()) {

@@ -53,6 +53,7 @@ class Exporter {
 
   // The target of a symlink that has none in its row; of the row as it is by then, where an export changes it.
   FsResult<std::string> read_target(Row row);
+  FsError why_lost(const Base& base, FsError lost);
   // For a content whose bytes are not where they should be (ESTALE, ENOENT): a write of our own has replaced their object,
   // and its answer never came, since the process died or a writer stopped it. What is missing here is then in the new
   // object, at the same place, and is taken from there. `inode`: of its row, if it has one; without a
@@ -108,7 +109,6 @@ class Exporter {
                                 const std::shared_ptr<Content>& content,
                                 const std::string& key,
                                 bool written_here);
-  FsResult<void> remove_if_nobodys(const NodePtr& node, const std::shared_ptr<Content>& content);
   FsResult<void> fetch_all(const std::shared_ptr<Content>& content,
                            std::optional<InodeNumber> inode);
   FsResult<void> detach_orphan(const std::shared_ptr<Content>& content, const std::string& key);

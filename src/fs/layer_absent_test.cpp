@@ -2,6 +2,9 @@
 // parts do not agree. Nothing is lost by that.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "fs/layer_fixture.h"
 
 namespace atl::fs {
@@ -11,11 +14,12 @@ using testing::ElementsAre;
 
 class LayerAbsentTest : public LayerTest {
  protected:
-  // What begins so is answered 404, `times` times.
-  void not_found(std::string_view begin, int times = std::numeric_limits<int>::max()) {
+  // What begins with one of these is answered 404, `times` times.
+  void not_found(std::vector<std::string> begins, int times = std::numeric_limits<int>::max()) {
     left_ = times;
-    remote_->set_fault([this, begin](std::string_view call) -> std::optional<Error> {
-      if (!call.starts_with(begin) || left_ <= 0) return std::nullopt;
+    remote_->set_fault([this, begins](std::string_view call) -> std::optional<Error> {
+      const auto is_of = [&](const std::string& begin) { return call.starts_with(begin); };
+      if (std::ranges::none_of(begins, is_of) || left_ <= 0) return std::nullopt;
       --left_;
       return Error{ErrorCode::kNotFound, std::string(call), {}, {}};
     });
@@ -38,7 +42,7 @@ TEST_F(LayerAbsentTest, a_server_that_finds_nothing_at_all_has_lost_nothing) {
   ASSERT_EQ(machine_.rename("s", "z"), 0);
   ASSERT_EQ(machine_.unlink("r"), 0);
   ASSERT_EQ(machine_.write("new", "new"), 0);
-  not_found("");
+  not_found({""});
   EXPECT_FALSE(machine_.layer().export_now("", {}, nullptr));
   remote_->set_fault(nullptr);
   settle_with_conflicts(0);
@@ -62,7 +66,7 @@ TEST_F(LayerAbsentTest, nor_does_it_show_as_an_empty_one) {
   ASSERT_EQ(machine_.set_attributes("d", {.permissions = 0711}), 0);
   machine_.settle();
   machine_.age();
-  not_found("");
+  not_found({""});
   const auto ignore = [](const NamedAttributes&) { return true; };
   EXPECT_EQ(error_of(machine_.layer().list(machine_.look("")->inode, "", false, ignore)), EIO);
   EXPECT_EQ(error_of(machine_.look("a")), EIO);
@@ -81,16 +85,41 @@ TEST_F(LayerAbsentTest, nor_does_it_show_as_an_empty_one) {
 }
 
 TEST_F(LayerAbsentTest, no_zeros_stand_for_bytes_that_it_has_and_does_not_give) {
-  remote_->put("big", std::string(50'000, 'x'));
-  start(ConflictPolicy::kKeepBoth);
-  ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
-  not_found("read ");
-  EXPECT_FALSE(export_all());
-  EXPECT_EQ(remote_->content("big"), std::string(50'000, 'x'));
-  remote_->set_fault(nullptr);
-  settle_with_conflicts(0);
-  EXPECT_EQ(remote_->content("big")->size(), 50'000U);
-  EXPECT_EQ(remote_->content("big")->substr(9'998, 8), "xxminexx");
+  const std::vector<std::vector<std::string>> cases = {{"read "}, {"read ", "stat "}};
+  for (const auto& begins : cases) {
+    remote_->put("big", std::string(50'000, 'x'));
+    start(ConflictPolicy::kKeepBoth);
+    machine_.age();
+    ASSERT_EQ(machine_.write_at("big", 10'000, "mine"), 0);
+    not_found(begins);
+    EXPECT_FALSE(export_all());
+    EXPECT_EQ(remote_->content("big"), std::string(50'000, 'x'));
+    remote_->set_fault(nullptr);
+    settle_with_conflicts(0);
+    EXPECT_EQ(remote_->content("big")->size(), 50'000U);
+    EXPECT_EQ(remote_->content("big")->substr(9'998, 8), "xxminexx");
+    machine_.stop();
+  }
+}
+
+TEST_F(LayerAbsentTest, who_reads_what_it_does_not_give_is_told_of_an_error) {
+  remote_->put("link", "there", {{"file-permissions", "0120777"}});
+  const std::vector<std::vector<std::string>> cases = {{"read "}, {""}};
+  for (const auto& begins : cases) {
+    start(ConflictPolicy::kKeepBoth);
+    const auto open = machine_.open("d/b", O_RDONLY);
+    ASSERT_TRUE(open);
+    const InodeNumber link = machine_.look("link")->inode;
+    not_found(begins);
+    EXPECT_EQ(error_of(machine_.read(*open, 0, 100)), EIO);
+    EXPECT_EQ(error_of(machine_.layer().read_symlink(link)), EIO);
+    remote_->set_fault(nullptr);
+    EXPECT_EQ(machine_.read(*open, 0, 100), "beta");
+    EXPECT_EQ(machine_.layer().read_symlink(link), "there");
+    machine_.close(*open);
+    machine_.stop();
+    std::filesystem::remove_all(machine_.directory() / "cache");
+  }
 }
 
 TEST_F(LayerAbsentTest, nor_do_they_go_from_a_file_that_is_unlinked_and_open) {
@@ -98,7 +127,7 @@ TEST_F(LayerAbsentTest, nor_do_they_go_from_a_file_that_is_unlinked_and_open) {
   const auto open = machine_.open("d/b", O_RDONLY);
   ASSERT_TRUE(open);
   ASSERT_EQ(machine_.unlink("d/b"), 0);
-  not_found("read ");
+  not_found({"read "});
   EXPECT_FALSE(export_all());
   EXPECT_EQ(remote_->content("d/b"), "beta");
   remote_->set_fault(nullptr);
@@ -117,7 +146,7 @@ TEST_F(LayerAbsentTest, a_copy_that_it_says_it_cannot_make_is_no_conflict) {
     machine_.age();
     ASSERT_EQ(machine_.set_attributes("d/b", {.permissions = 0600}), 0);
     ASSERT_EQ(machine_.rename("s", "z"), 0);
-    not_found("copy ", 2);
+    not_found({"copy "}, 2);
     (void)export_all();
     remote_->set_fault(nullptr);
     settle_with_conflicts(0);
@@ -135,7 +164,7 @@ TEST_F(LayerAbsentTest, an_export_that_needs_what_it_does_not_give_ends) {
   ASSERT_EQ(machine_.write("d/b", "another one"), 0);
   const auto open = machine_.open("z", O_RDWR);  // so that it gets its bytes, and is no copy
   ASSERT_TRUE(open);
-  not_found("read ");
+  not_found({"read "});
   EXPECT_FALSE(machine_.layer().export_now("d/b", {}, nullptr));
   EXPECT_EQ(remote_->content("d/b"), "beta");
   remote_->set_fault(nullptr);
@@ -144,6 +173,23 @@ TEST_F(LayerAbsentTest, an_export_that_needs_what_it_does_not_give_ends) {
   settle_with_conflicts(0);
   EXPECT_EQ(remote_->content("d/b"), "another one");
   EXPECT_EQ(remote_->content("z"), "beta");
+}
+
+TEST_F(LayerAbsentTest, what_came_before_an_export_failed_takes_no_room) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.rename("d/b", "z"), 0);
+  ASSERT_EQ(machine_.write("d/b", "another one"), 0);
+  const auto open = machine_.open("z", O_RDWR);
+  ASSERT_TRUE(open);
+  not_found({"read "});
+  EXPECT_FALSE(machine_.layer().export_now("d/b", {}, nullptr));
+  machine_.close(*open);
+  remote_->set_fault(nullptr);
+  machine_.settle();
+  EXPECT_EQ(error_of(machine_.layer().sync_directories()), 0);
+  using std::filesystem::directory_iterator;
+  const auto files = directory_iterator(machine_.options.directory + "/files");
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);  // of "d/b", which is kept
 }
 
 }  // namespace

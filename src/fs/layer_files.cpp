@@ -149,7 +149,9 @@ FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_by
     ATOLL_TRY(exporter_->follow_own_write(file->content, inode));
   }
   // That, or an export that has just ended, may have moved its base.
-  return read();
+  bytes = read();
+  if (bytes || bytes.error().error_number != ESTALE) return bytes;
+  return tl::unexpected(exporter_->why_lost(file->content->state().base, std::move(bytes).error()));
 }
 
 FsResult<uint64_t> Layer::write(Handle handle, uint64_t offset, std::span<const std::byte> bytes) {
@@ -236,8 +238,8 @@ FsResult<void> Layer::set_size(const NodePtr& node,
 
 bool Layer::is_to_be_saved(const OpenFile& file, Writes whose) {
   const Content& content = *file.content;
-  return file.made || ((file.writes || whose == Writes::kAnyones) && content.writable() &&
-                       (content.unsaved() || content.unsynced()));
+  const bool counts = file.writes || (whose == Writes::kAnyones && !content.gave_way());
+  return file.made || (counts && content.writable() && (content.unsaved() || content.unsynced()));
 }
 
 FsResult<bool> Layer::save(OpenFile& file, Writes whose) {
@@ -310,13 +312,21 @@ void Layer::release_handle(Handle handle) {
         {state.base.key, state.base.etag, state.base.size_bytes}, unread.first, unread.blocks);
   }
   const auto lock = tree_->lock();
-  const NodePtr& node = file->node;
+  const NodePtr node = file->node;
   if (file->writes && --node->writers == 0 && !node->unlinked) {
     const auto row = tree_->journal().row(node->number);
     if (row && *row && (*row)->dirty()) exporter_->note_dirty({node->number});
   }
   --node->opens;
   node->tidy();
+  // What an export has begun to fetch for it, and has not noted.
+  const bool has_fetched = file->content->file() && !file->content->writable();
+  if (has_fetched) {
+    file.reset();
+    if (const auto removed = tree_->remove_if_nobodys(*node); !removed) {
+      tree_->log("after a file was closed: " + removed.error().reason);
+    }
+  }
   tree_->nodes().drop_if_unused(node);
 }
 

@@ -345,7 +345,6 @@ TEST_F(LayerOvertakenTest, what_is_appended_before_its_export_begins_stays) {
   EXPECT_EQ(machine_.read("c"), "noted and not");
 }
 
-// Each waits for the next one's object to be free; one behind the other they would need a stack without end.
 TEST_F(LayerOvertakenTest, attributes_of_a_file_that_is_copied_meanwhile_are_the_copys) {
   storage::Metadata metadata;
   write_xattrs({{"user.note", "hello"}}, metadata);
@@ -362,6 +361,7 @@ TEST_F(LayerOvertakenTest, attributes_of_a_file_that_is_copied_meanwhile_are_the
   EXPECT_EQ(read_xattrs(remote_->metadata("z")).size(), 2U);
 }
 
+// Each waits for the next one's object to be free; one behind the other they would need a stack without end.
 TEST_F(LayerOvertakenTest, a_long_chain_of_renamed_files_is_exported_from_either_end) {
   constexpr int kFiles = 300;
   const auto name = [](int i) { return fmt::format("f{:03}", i); };

@@ -100,11 +100,15 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
       continue;
     }
     // A write of ours whose answer never came is to go, too.
-    const auto object = remote_.stat(removal.key);
+    const auto object = look_for(remote_, removal.key);
     if (!object && object.error().code != ErrorCode::kNotFound) {
       return tl::unexpected(object.error());
     }
-    if (object && is_written_by(object->metadata, journal, removal.key)) {
+    if (!object) {
+      ATOLL_TRY(tree_.names().forget(removal.key));
+      continue;
+    }
+    if (is_written_by(object->metadata, journal, removal.key)) {
       same.push_back(removal);
       continue;
     }
@@ -112,14 +116,10 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
       ATOLL_TRY(tree_.names().record(*found[i], nullptr));
       continue;
     }
-    {
-      const std::lock_guard lock(mutex_);
-      ++counts_.conflicts;
-    }
     const bool local_wins = options_.conflicts == ConflictPolicy::kLocalWins;
-    log(fmt::format("conflict: {} was removed here and changed in the bucket: it {}",
-                    removal.key,
-                    local_wins ? "is removed" : "stays"));
+    tell_conflict(fmt::format("{} was removed here and changed in the bucket: it {}",
+                              removal.key,
+                              local_wins ? "is removed" : "stays"));
     if (local_wins) {
       same.push_back(removal);
     } else {

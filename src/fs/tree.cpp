@@ -82,10 +82,9 @@ FsResult<NodePtr> Tree::node(InodeNumber number) const {
 void Tree::take_attributes(Row& row, const BucketEntry& found) {
   const auto noted = note_attributes(row, found);
   // Of a full disk one line is enough.
-  if (!noted && !attributes_failed_) {
+  if (!noted && !std::exchange(attributes_failed_, true)) {
     log("noting attributes that the bucket has: " + noted.error().reason);
   }
-  attributes_failed_ = !noted.has_value();
 }
 
 // Whether a clean row is still what the bucket has.
@@ -127,6 +126,7 @@ FsResult<void> Tree::note_attributes(Row& row, const BucketEntry& found) {
   now.changed_ns = now_ns();
   ATOLL_TRY(journal_->update(now));
   ATOLL_TRY(transaction.commit());
+  attributes_failed_ = false;
   count_edit();
   row = std::move(now);
   return {};
@@ -309,7 +309,6 @@ FsResult<void> Tree::save(const NodePtr& node,
   for (;;) {
     state = content->state();
     ATOLL_TRY(content->sync());
-    content->synced(state.version);
     lock = this->lock();
     if (!content->unsaved() || content->may_be_noted(state)) break;
     lock.unlock();
@@ -339,6 +338,14 @@ FsResult<void> Tree::save(const NodePtr& node,
   if (durable) went_to_disk();
   content->saved(state.version);
   if (listener_.on_dirty) listener_.on_dirty({node->number});
+  return {};
+}
+
+FsResult<void> Tree::remove_if_nobodys(const Node& node) {
+  const auto used = content_in_use(node.number);
+  if (used && used->file() && !node.unlinked) return {};
+  const auto row = ATOLL_TRY(journal_->row(node.number));
+  if (!row || !row->has_content) remove_later(node.number);
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "storage/remote.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <future>
 
@@ -25,13 +27,24 @@ Result<RangeBytes> Remote::read(RangeRequest request) {
 }
 
 Result<RemoteObject> look_for(Remote& remote, std::string_view key) {
-  auto object = remote.stat(key);
-  if (object || object.error().code != ErrorCode::kNotFound) return object;
-  auto listed = remote.list_page("", "", key);
-  if (listed) return object;
-  Error error = std::move(listed).error();
-  if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
-  return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
+  constexpr int kTries = 2;  // it may come between the two questions
+  for (int tries = 1;; ++tries) {
+    auto object = remote.stat(key);
+    if (object || object.error().code != ErrorCode::kNotFound) return object;
+    auto listed = remote.list_page(key, "");
+    if (!listed) {
+      Error error = std::move(listed).error();
+      if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
+      return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
+    }
+    const bool is_listed = !listed->objects.empty() && listed->objects.front().key == key;
+    if (!is_listed) return object;
+    if (tries == kTries) {
+      return fail(
+          ErrorCode::kIo,
+          fmt::format("{}/{}: the bucket lists it and does not find it", remote.uri(), key));
+    }
+  }
 }
 
 }  // namespace atl::storage

@@ -116,8 +116,8 @@ class Remote {
   virtual Result<void> remove(std::span<const std::string> keys, bool* sent_again = nullptr) = 0;
 };
 
-// The object, asked of the bucket itself. kNotFound means that it has gone, and not that there is no such bucket, as an endpoint
-// may say that is being set up or another one's: a HEAD cannot tell the two apart.
+// The object, asked of the bucket itself. kNotFound means that it has gone: neither does a HEAD find it nor a LIST show it. A HEAD
+// alone cannot tell that from a bucket that is not there, as behind an endpoint that is being set up.
 Result<RemoteObject> look_for(Remote& remote, std::string_view key);
 
 }  // namespace atl::storage

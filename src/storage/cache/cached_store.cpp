@@ -104,7 +104,7 @@ class CachedStore : public ObjectStore {
     auto found = remote_->stat(key);
     if (!found) {
       // It may be the whole bucket that is not there.
-      if (found.error().code == ErrorCode::kNotFound) (void)names_->doubt(key);
+      if (found.error().code == ErrorCode::kNotFound) (void)names_->doubt(key, {});
       return tl::unexpected(std::move(found).error());
     }
     ATOLL_TRY(names_->record(found->info, &found->metadata));
@@ -136,9 +136,10 @@ class CachedStore : public ObjectStore {
     ATOLL_TRY_CONTEXT(check_key(key), uri());
     return appends_.append(key, bytes, [&]() -> Result<Blob> {
       // As the bucket has it now: what is lost here would be lost for good.
-      const auto found = head(key);
+      const auto found = look_for(*remote_, key);
       if (!found && found.error().code == ErrorCode::kNotFound) return Blob();
       if (!found) return tl::unexpected(found.error());
+      ATOLL_TRY(names_->record(found->info, &found->metadata));
       return get(key);
     });
   }
@@ -212,7 +213,7 @@ class CachedStore : public ObjectStore {
         if (error.hint.empty()) error.hint = "something writes to it all the time";
         return tl::unexpected(std::move(error));
       }
-      ATOLL_TRY(names_->doubt(key));
+      ATOLL_TRY(names_->doubt(key, info.etag));
     }
   }
 
@@ -220,7 +221,7 @@ class CachedStore : public ObjectStore {
   Result<ObjectInfo> look_up(std::string_view key) {
     auto known = names_->lookup(key);
     if (known || known.error().code != ErrorCode::kNotFound) return known;
-    const auto found = ATOLL_TRY(remote_->stat(key));
+    const auto found = ATOLL_TRY(look_for(*remote_, key));
     ATOLL_TRY(names_->record(found.info, &found.metadata));
     return found.info;
   }

@@ -201,6 +201,20 @@ TEST_F(CachedStoreTest, a_log_is_in_the_bucket_after_flush_and_read_as_it_was_wr
   EXPECT_EQ(remote_->content("log"), "before\none\ntwo\nthree\n");
 }
 
+TEST_F(CachedStoreTest, a_log_does_not_begin_anew_because_the_bucket_is_not_there_for_a_while) {
+  remote_->put("log", "before\n");
+  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
+    return Error{ErrorCode::kNotFound, std::string(call), {}, {}};
+  });
+  const std::string_view line = "one\n";
+  EXPECT_EQ(store_->append("log", std::as_bytes(std::span(line))).error().code, ErrorCode::kIo);
+  EXPECT_EQ(store_->get("log").error().code, ErrorCode::kIo);
+  remote_->set_fault(nullptr);
+  ASSERT_TRUE(store_->append("log", std::as_bytes(std::span(line))));
+  ASSERT_TRUE(store_->flush());
+  EXPECT_EQ(remote_->content("log"), "before\none\n");
+}
+
 TEST_F(CachedStoreTest, a_log_is_in_the_bucket_when_the_store_is_gone) {
   const std::string_view line = "one\n";
   ASSERT_TRUE(store_->append("log", std::as_bytes(std::span(line))));

@@ -84,13 +84,16 @@ Result<void> BucketNames::forget_as_of(std::string_view key, int64_t at_ns) {
   });
 }
 
-Result<void> BucketNames::doubt(std::string_view key) {
-  return database_->write([key = std::string(key)](NamesConnection& c) -> Result<void> {
-    if (!ATOLL_TRY(is_known(c, key, kEver + 1))) return {};
-    const Heard heard = ATOLL_TRY(heard_of(c, key));
-    ATOLL_TRY(hear(c, key, kEver, heard.sequencer, false));
-    return cover(c, {key, key_after(key)}, kEver);
-  });
+Result<void> BucketNames::doubt(std::string_view key, std::string_view etag) {
+  return database_->write(
+      [key = std::string(key), etag = std::string(etag)](NamesConnection& c) -> Result<void> {
+        if (!ATOLL_TRY(is_known(c, key, kEver + 1))) return {};
+        const auto row = ATOLL_TRY(find_object(c, key));
+        if (!etag.empty() && (!row || row->etag != etag)) return {};
+        const Heard heard = ATOLL_TRY(heard_of(c, key));
+        ATOLL_TRY(hear(c, key, kEver, heard.sequencer, false));
+        return cover(c, {key, key_after(key)}, kEver);
+      });
 }
 
 Result<bool> BucketNames::apply(const ObjectEvent& event) {

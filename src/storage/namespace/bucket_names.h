@@ -45,7 +45,7 @@ class BucketNames : public Namespace {
   std::optional<std::chrono::system_clock::time_point> imported_at() const override;
   Result<void> record(const ObjectInfo& info, const Metadata* metadata) override;
   Result<void> forget(std::string_view key) override;
-  Result<void> doubt(std::string_view key) override;
+  Result<void> doubt(std::string_view key, std::string_view etag) override;
   Result<bool> apply(const ObjectEvent& event) override;
   uint64_t hidden_keys() const override;
   void on_change(OnChange changed) override;

@@ -73,7 +73,7 @@ class FakeNamespace : public Namespace {
     if (const auto found = known_.find(key); found != known_.end()) known_.erase(found);
     return {};
   }
-  Result<void> doubt(std::string_view key) override { return forget(key); }
+  Result<void> doubt(std::string_view key, std::string_view) override { return forget(key); }
   Result<bool> apply(const ObjectEvent&) override { return not_here(); }
   uint64_t hidden_keys() const override { return 0; }
   void on_change(OnChange) override {}

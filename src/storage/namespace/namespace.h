@@ -113,8 +113,8 @@ class Namespace {
   // What we know because we did it, or heard it from an answer or an event.
   virtual Result<void> record(const ObjectInfo& info, const Metadata* metadata) = 0;
   virtual Result<void> forget(std::string_view key) = 0;
-  // What we know may not be so any more: when the key is next wanted, the bucket is asked.
-  virtual Result<void> doubt(std::string_view key) = 0;
+  // This version may not be there any more; "": whatever we know. When the key is next wanted, the bucket is asked.
+  virtual Result<void> doubt(std::string_view key, std::string_view etag) = 0;
   // Whether it was news: an event that comes after a later one of its key changes nothing.
   virtual Result<bool> apply(const ObjectEvent& event) = 0;
 
