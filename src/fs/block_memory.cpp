@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "storage/cache/block_parts.h"
+
 namespace atl::fs {
 
 using storage::Blob;
@@ -286,12 +288,17 @@ ReadAhead::Window ReadAhead::next(uint64_t offset,
   const bool near =
       offset <= expected_ + block_bytes && offset + size_bytes + block_bytes >= expected_;
   if (!near) {
+    jumped_ = true;
+    run_bytes_ = 0;
     window_ = 0;
     started_ = 0;
     expected_ = end;
     return {};
   }
   expected_ = std::max(expected_, end);
+  run_bytes_ += size_bytes;
+  jumped_ = jumped_ && storage::goes_by_parts(block_bytes, run_bytes_);
+  if (jumped_) return {};
   window_ = std::max(window_, kFirstWindow);
   const uint64_t blocks_in_all = (object_bytes + block_bytes - 1) / block_bytes;
   const uint64_t from = std::max(started_, offset / block_bytes);

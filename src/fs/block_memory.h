@@ -72,8 +72,9 @@ class ReadAhead {
   };
   Window next(uint64_t offset, uint64_t size_bytes, uint64_t object_bytes, uint64_t block_bytes);
   void waited();
-  // Whether the last read began elsewhere than where a sequential reader goes on.
-  bool jumped() const { return window_ == 0; }
+  // Whether the last read began elsewhere than where a sequential reader goes on, or has gone on from such a place for less
+  // than a part: a header, and what it tells of.
+  bool jumped() const { return jumped_; }
   // What has been started and not been asked for.
   Window unread(uint64_t block_bytes) const;
 
@@ -84,6 +85,8 @@ class ReadAhead {
   uint64_t expected_ = 0;  // where a sequential reader would go on
   uint64_t window_ = 0;    // in blocks; 0: not sequential
   uint64_t started_ = 0;   // blocks below have been started
+  bool jumped_ = false;
+  uint64_t run_bytes_ = 0;  // since the last jump, without the read that jumped
 };
 
 }  // namespace atl::fs

@@ -71,8 +71,9 @@ FsResult<std::string> Exporter::read_target(Row row) {
     auto target = tree_.read_target(row);
     if (target || !is_lost(target.error())) return target;
     if (was_tried(row.inode)) ATOLL_TRY(follow_own_write(nullptr, row.inode));
-    const auto lock = tree_.lock();
+    auto lock = tree_.lock();
     auto now = ATOLL_TRY(tree_.journal().row(row.inode));
+    lock.unlock();
     if (!now || now->kind != Kind::kSymlink || now->base == row.base) {
       return tl::unexpected(why_lost(row.base, std::move(target).error()));
     }

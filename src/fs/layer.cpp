@@ -245,10 +245,9 @@ FsResult<std::string> Layer::read_symlink(InodeNumber inode) {
     if (!row.target.empty()) return row.target;
     auto target = exporter_->read_target(row);
     // An export of our own may have put it under another key meanwhile.
-    if (!target && row.base == before && target.error().error_number == ENOENT) {
-      target.error().error_number = ESTALE;  // the link is there, its object is not
-    }
-    if (target || row.base == before) return target;
+    // The link is there, its object is not.
+    if (!target && target.error().error_number == ENOENT) target.error().error_number = ESTALE;
+    if (target || target.error().error_number != ESTALE || row.base == before) return target;
     before = row.base;
   }
 }

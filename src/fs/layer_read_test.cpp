@@ -106,7 +106,11 @@ TEST_F(LayerReadTest, a_handle_that_goes_on_after_a_jump_is_read_ahead_of) {
   ASSERT_TRUE(handle);
   EXPECT_EQ(machine_.read(*handle, 3 * block, 1000), text.substr(3 * block, 1000));
   EXPECT_EQ(remote_->counts().bytes_read, storage::kPartBytes);
+  // What a header tells of.
   EXPECT_EQ(machine_.read(*handle, 3 * block + 1000, 1000), text.substr(3 * block + 1000, 1000));
+  EXPECT_EQ(remote_->counts().bytes_read, storage::kPartBytes);
+  EXPECT_EQ(machine_.read(*handle, 3 * block + 2000, storage::kPartBytes),
+            text.substr(3 * block + 2000, storage::kPartBytes));
   // The block that it is in and the first window; the test's time limit ends it where they never come.
   while (remote_->counts().bytes_read < 3 * block) std::this_thread::yield();
   machine_.close(*handle);

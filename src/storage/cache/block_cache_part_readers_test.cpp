@@ -131,6 +131,27 @@ TEST_F(BlockCachePartReadersTest,
 }
 
 // Of each block the second part is there, so each needs two GETs, of which one in all is under way.
+// The block waits for its turn while somebody else, who sees no lease of it, jumps about in it.
+TEST_F(BlockCachePartReadersTest, a_queued_block_takes_the_parts_that_have_come_meanwhile) {
+  options_.max_fetches = 1;
+  const auto cache = open();
+  const auto first = put(*remote_, "first", 2 * kBlockBytes);
+  const auto second = put(*remote_, "second", 2 * kBlockBytes);
+  remote_->hold_reads();
+  auto before = ask(*cache, first, 0);
+  remote_->wait_for_reads(1);
+  auto block = ask(*cache, second, 0);
+  const auto other_remote = std::make_shared<FakeRemote>();
+  other_remote->put("first", *remote_->content("first"));
+  other_remote->put("second", *remote_->content("second"));
+  const auto other = open();
+  ASSERT_TRUE(other->read(other_remote, second, kPartBytes, 100));
+  remote_->release_reads();
+  EXPECT_TRUE(is_block(before.get(), first, 0));
+  EXPECT_TRUE(is_block(block.get(), second, 0));
+  EXPECT_EQ(fetched_bytes() + other_remote->counts().bytes_read, 2 * kBlockBytes);
+}
+
 TEST_F(BlockCachePartReadersTest, closing_ends_what_is_being_put_together) {
   options_.max_fetches = 1;
   const auto version = put(*remote_, "k", 8 * kBlockBytes);

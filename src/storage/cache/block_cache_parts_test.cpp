@@ -261,5 +261,18 @@ TEST_F(BlockCachePartsTest, a_store_s_reader_that_jumps_gets_parts_and_goes_on_i
   EXPECT_EQ(fetched_bytes(), 5 * kBlockBytes + kPartBytes);
 }
 
+TEST_F(BlockCachePartsTest, a_header_and_what_it_tells_of_come_by_parts) {
+  const auto version = put(*remote_, "k", 8 * kBlockBytes);
+  const auto cache = open();
+  const std::string content = *remote_->content("k");
+  ObjectReader reader(std::make_shared<ReadAhead>(cache, 1 << 20), remote_, version);
+  for (const uint64_t block : {5U, 2U}) {
+    const uint64_t offset = block * kBlockBytes + kPartBytes;
+    EXPECT_TRUE(reader.read(offset, 16)->text() == content.substr(offset, 16));
+    EXPECT_TRUE(reader.read(offset + 16, 100'000)->text() == content.substr(offset + 16, 100'000));
+  }
+  EXPECT_EQ(fetched_bytes(), 2 * kPartBytes);
+}
+
 }  // namespace
 }  // namespace atl::storage

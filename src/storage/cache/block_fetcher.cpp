@@ -278,7 +278,14 @@ BlockFetcher::Begun BlockFetcher::begin(Flight* flight) {
   flight->leased = taken == Leases::Taken::kYes;
   // Whoever held the lease between the look at the shelf and now has kept the block.
   auto found = shelf_.find(object, flight->key.index, 0, object.block_bytes);
-  if (!found) return Begun::kToFetch;
+  if (!found) {
+    // Or who jumped about in the block meanwhile has kept parts of it.
+    const auto parts = parts_there(object, flight->key.index);
+    if (!parts) return Begun::kToFetch;
+    give_back_lease(flight);
+    put_together(flight, parts);
+    return Begun::kByParts;
+  }
   if (!flight->waited) counts_.hits.fetch_add(1);
   give_back_lease(flight);
   land(flight, std::move(*found));

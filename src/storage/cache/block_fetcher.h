@@ -105,12 +105,14 @@ class BlockFetcher {
   void look(const Run& run);
   void take_those_with_parts(Run& run);
   bool has_parts(const CachedObject& parts, PartRange in_block);
-  void put_together(Flight* flight, const std::shared_ptr<const CachedObject>& parts);
+  using PartsObject = std::shared_ptr<const CachedObject>;
+  PartsObject parts_there(const CachedObject& object, uint64_t index);
+  void put_together(Flight* flight, const PartsObject& parts);
   void queue(const Run& run);
   void pump();
   Run next_run(Urgency urgency);
   void start(const Run& run);
-  enum class Begun { kToFetch, kFound, kElsewhere };
+  enum class Begun { kToFetch, kFound, kElsewhere, kByParts };
   Begun begin(Flight* flight);
   void watch();
   std::vector<Flight*> no_longer_elsewhere();

@@ -14,19 +14,23 @@ bool BlockFetcher::is_coming(const CachedObject& object, uint64_t index) {
   return leases_.is_held(object.block_id(index));
 }
 
-// Out of those that the shelf does not have, which are of one object.
+// Out of those that the shelf does not have.
 void BlockFetcher::take_those_with_parts(Run& run) {
-  const CachedObject& object = *run.flights.front()->object;
-  auto found = parts_of(object);
-  if (!found) return;
-  const auto parts = std::make_shared<const CachedObject>(std::move(*found));
-  std::vector<Flight*> with_parts;
+  std::vector<std::pair<Flight*, PartsObject>> with_parts;
   std::erase_if(run.flights, [&](Flight* flight) {
-    if (!has_parts(*parts, parts_of_block(object, flight->key.index))) return false;
-    with_parts.push_back(flight);
+    auto parts = parts_there(*flight->object, flight->key.index);
+    if (!parts) return false;
+    with_parts.emplace_back(flight, std::move(parts));
     return true;
   });
-  for (Flight* flight : with_parts) put_together(flight, parts);
+  for (const auto& [flight, parts] : with_parts) put_together(flight, parts);
+}
+
+// Null: there is no part of the block, nor is one on its way in this process.
+BlockFetcher::PartsObject BlockFetcher::parts_there(const CachedObject& object, uint64_t index) {
+  auto parts = parts_of(object);
+  if (!parts || !has_parts(*parts, parts_of_block(object, index))) return nullptr;
+  return std::make_shared<const CachedObject>(std::move(*parts));
 }
 
 bool BlockFetcher::has_parts(const CachedObject& parts, PartRange in_block) {
@@ -42,7 +46,7 @@ bool BlockFetcher::has_parts(const CachedObject& parts, PartRange in_block) {
 }
 
 // Nothing waits here: the last of the parts lands the flight, on whatever thread it comes.
-void BlockFetcher::put_together(Flight* flight, const std::shared_ptr<const CachedObject>& parts) {
+void BlockFetcher::put_together(Flight* flight, const PartsObject& parts) {
   const Key key = flight->key;
   const CachedObject& object = *flight->object;
   const PartRange in_block = parts_of_block(object, key.index);

@@ -14,6 +14,12 @@ namespace atl::storage {
 
 inline constexpr uint64_t kPartBytes = uint64_t{128} << 10;
 
+// Whether who has gone on for so many bytes after a jump is still to be served by parts: what a header tells of, that was read
+// first.
+constexpr bool goes_by_parts(uint64_t block_bytes, uint64_t run_bytes) {
+  return block_bytes > kPartBytes && run_bytes < kPartBytes;
+}
+
 // The object on the finer grid, whose blocks are the parts. nullopt: it comes by whole blocks alone, because it has but one, or
 // because blocks are no multiple of parts.
 std::optional<CachedObject> parts_of(const CachedObject& object);

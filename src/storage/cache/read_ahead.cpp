@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "storage/cache/block_parts.h"
+
 namespace atl::storage {
 
 using Clock = TransferEstimate::Clock;
@@ -50,7 +52,8 @@ struct ObjectReader::State {
   std::condition_variable came;
   std::map<uint64_t, Piece> pieces;  // by block
   uint64_t next_offset = 0;          // where a sequential reader goes on
-  uint64_t run_bytes = 0;            // read in order so far
+  uint64_t run_bytes = 0;            // read in order so far, without the read that jumped
+  bool jumped = false;               // and not gone on for long since
   uint64_t ahead_end = 0;            // the first block that has not been asked for ahead
   uint64_t held = 0;                 // of the bound for what is ahead, by all pieces
 
@@ -142,7 +145,7 @@ void ObjectReader::ask_for_missing(uint64_t first, uint64_t end) {
 }
 
 // How far this reader has come in order; a jump begins anew and drops what was ahead. A block of slack: the
-// kernel reads ahead, too, and its requests overtake each other. False: it has jumped.
+// kernel reads ahead, too, and its requests overtake each other. False: it has jumped, or not gone on for long since.
 bool ObjectReader::adapt_window(uint64_t offset, uint64_t size_bytes) {
   State& state = *state_;
   const std::lock_guard lock(state.mutex);
@@ -152,8 +155,10 @@ bool ObjectReader::adapt_window(uint64_t offset, uint64_t size_bytes) {
   if (goes_on) {
     state.run_bytes += size_bytes;
     state.next_offset = std::max(state.next_offset, end);
-    return true;
+    state.jumped = state.jumped && goes_by_parts(block_bytes_, state.run_bytes);
+    return !state.jumped;
   }
+  state.jumped = true;
   state.run_bytes = 0;
   state.next_offset = end;
   state.ahead_end = 0;
