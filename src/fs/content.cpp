@@ -390,16 +390,16 @@ Content::State Content::Export::done(const std::string& key, const std::string& 
   State& state = content_.state_;
   content_.writable_ = false;
   const Range behind{state.base.limit, state.size_bytes};
-  // What has been fetched meanwhile may not be on the disk yet: the journal is not told of it.
-  for (Extents* present : {&state.present, &state_.present}) {
-    if (content_.file_) present->add(behind);
+  if (content_.file_) {
+    state.present.add(behind);
+    state_.present.add(behind);
   }
   state.base = {key, etag, state.size_bytes, state.size_bytes};
   ++state.version;
-  Extents noted = std::move(state_.present);
-  state_ = state;
-  state_.present = std::move(noted);
-  return state_;
+  // What has been fetched meanwhile may not be on the disk yet: the journal is not told of it.
+  State noted = state;
+  noted.present = state_.present;
+  return state_ = std::move(noted);
 }
 
 }  // namespace atl::fs

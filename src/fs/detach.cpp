@@ -158,8 +158,6 @@ FsResult<bool> Exporter::detach_content(const NodePtr& node,
   const bool lost = !fetched && is_lost(fetched.error());
   if (!fetched && !lost) return tl::unexpected(fetched.error());
   if (lost && !written_here && !content->writable()) return false;
-  // The bytes before the note that they are here, which may get to the disk at once.
-  ATOLL_TRY(content->sync());
   ATOLL_TRY(changes_.make_writable(node, content));
   {
     const auto lock = tree_.lock();

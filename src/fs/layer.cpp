@@ -244,9 +244,9 @@ FsResult<std::string> Layer::read_symlink(InodeNumber inode) {
     if (row.kind != Kind::kSymlink) return fail_fs(EINVAL);
     if (!row.target.empty()) return row.target;
     auto target = exporter_->read_target(row);
-    // An export of our own may have put it under another key meanwhile.
     // The link is there, its object is not.
     if (!target && target.error().error_number == ENOENT) target.error().error_number = ESTALE;
+    // An export of our own may have put it under another key meanwhile.
     if (target || target.error().error_number != ESTALE || row.base == before) return target;
     before = row.base;
   }

@@ -47,36 +47,25 @@ TEST_F(BlockCachePartReadersTest, a_rest_that_fails_fails_nobody) {
   EXPECT_EQ(fetched_bytes(), version.size_bytes);
 }
 
-TEST_F(BlockCachePartReadersTest, a_block_on_its_way_is_waited_for) {
-  const auto version = put(*remote_, "k", 3 * kBlockBytes);
+TEST_F(BlockCachePartReadersTest, a_block_on_its_way_is_waited_for_whoever_fetches_it) {
   const auto cache = open();
-  remote_->hold_reads();
-  auto block = ask(*cache, version, 1);
-  remote_->wait_for_reads(1);
-  auto reader =
-      std::async(std::launch::async, [&] { return reads(*cache, version, kBlockBytes + 5, 1000); });
-  while (cache->counts().waits < 1) std::this_thread::yield();
-  remote_->release_reads();
-  EXPECT_TRUE(reader.get());
-  EXPECT_TRUE(is_block(block.get(), version, 1));
-  EXPECT_EQ(remote_->counts().gets, 1);
-  EXPECT_THAT(block_files(), SizeIs(1));
-}
-
-TEST_F(BlockCachePartReadersTest, a_block_that_somebody_else_is_fetching_is_waited_for) {
-  const auto version = put(*remote_, "k", 3 * kBlockBytes);
   const auto other = open();
-  const auto cache = open();
-  remote_->hold_reads();
-  auto block = ask(*other, version, 1);
-  remote_->wait_for_reads(1);
-  auto reader =
-      std::async(std::launch::async, [&] { return reads(*cache, version, kBlockBytes + 5, 1000); });
-  while (cache->counts().waits < 1) std::this_thread::yield();
-  remote_->release_reads();
-  EXPECT_TRUE(reader.get());
-  EXPECT_TRUE(is_block(block.get(), version, 1));
-  EXPECT_EQ(remote_->counts().gets, 1);
+  for (const auto& fetching : {cache, other}) {
+    const auto version = put(*remote_, fetching == cache ? "own" : "other's", 3 * kBlockBytes);
+    const auto before = remote_->counts().gets;
+    const auto waits = cache->counts().waits;
+    remote_->hold_reads();
+    auto block = ask(*fetching, version, 1);
+    remote_->wait_for_reads(1);
+    auto reader = std::async(std::launch::async,
+                             [&] { return reads(*cache, version, kBlockBytes + 5, 1000); });
+    while (cache->counts().waits == waits) std::this_thread::yield();
+    remote_->release_reads();
+    EXPECT_TRUE(reader.get());
+    EXPECT_TRUE(is_block(block.get(), version, 1));
+    EXPECT_EQ(remote_->counts().gets, before + 1);
+  }
+  EXPECT_THAT(block_files(), SizeIs(2));
 }
 
 TEST_F(BlockCachePartReadersTest, two_caches_over_one_directory_fetch_each_part_once) {

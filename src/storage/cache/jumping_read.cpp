@@ -15,9 +15,6 @@ JumpingRead::JumpingRead(BlockShelf& shelf,
       object_(std::make_shared<const CachedObject>(std::move(object))),
       offset_(offset),
       size_bytes_(size_bytes) {
-  if (auto parts = parts_of(*object_)) {
-    parts_ = std::make_shared<const CachedObject>(std::move(*parts));
-  }
   const uint64_t end = offset + size_bytes;
   const uint64_t block_bytes = object_->block_bytes;
   for (uint64_t block = offset / block_bytes; block * block_bytes < end; ++block) {
@@ -30,6 +27,11 @@ JumpingRead::JumpingRead(BlockShelf& shelf,
 void JumpingRead::look_for(uint64_t block, uint64_t begin, uint64_t end) {
   const bool whole = end - begin == object_->data_bytes(block);
   if (!whole && find(*object_, block, begin, end, found_)) return;
+  if (!whole && !parts_) {
+    if (auto parts = parts_of(*object_)) {
+      parts_ = std::make_shared<const CachedObject>(std::move(*parts));
+    }
+  }
   if (whole || !parts_ || parts_of_bytes(begin, end - begin) == parts_of_block(*object_, block)) {
     ask(wanted_, object_, block);
   } else {

@@ -56,7 +56,7 @@ class JumpingRead {
   BlockShelf& shelf_;
   BlockFetcher& fetcher_;
   const std::shared_ptr<const CachedObject> object_;
-  std::shared_ptr<const CachedObject> parts_;  // null: it has none
+  std::shared_ptr<const CachedObject> parts_;  // null: it has none, or none were needed yet
   const uint64_t offset_;
   const uint64_t size_bytes_;
   Found found_;
