@@ -137,6 +137,31 @@ TEST_F(LayerAbsentTest, nor_do_they_go_from_a_file_that_is_unlinked_and_open) {
   machine_.close(*open);
 }
 
+TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_is_removed) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  not_found({"stat "});
+  EXPECT_TRUE(export_all());
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+  remote_->set_fault(nullptr);
+  settle_with_conflicts(0);
+}
+
+TEST_F(LayerAbsentTest, a_removal_whose_object_it_does_not_tell_of_holds_up_no_other) {
+  start(ConflictPolicy::kKeepBoth);
+  machine_.age();
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  remote_->put("a", "somebody's");
+  not_found({"stat a"});
+  EXPECT_FALSE(export_all());
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+  EXPECT_EQ(remote_->content("a"), "somebody's");
+  remote_->set_fault(nullptr);
+  settle_with_conflicts(1);
+  EXPECT_EQ(remote_->content("a"), "somebody's");
+}
+
 TEST_F(LayerAbsentTest, a_copy_that_it_says_it_cannot_make_is_no_conflict) {
   for (const auto policy :
        {ConflictPolicy::kRemoteWins, ConflictPolicy::kKeepBoth, ConflictPolicy::kLocalWins}) {

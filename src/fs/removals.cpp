@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <set>
 
 #include "fs/export_job.h"
 #include "fs/posix_metadata.h"
@@ -56,15 +57,14 @@ FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals
   return removals;
 }
 
-// The ones whose object is still the one that was removed here; for the others the policy decides.
-Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& removals) {
+// What the bucket lists of each. A HEAD does not count: what is listed and not found is still to go.
+Result<std::vector<std::optional<ObjectInfo>>> Exporter::listed(
+    const std::vector<Removal>& removals) {
   std::vector<std::optional<ObjectInfo>> found(removals.size());
   const auto ask = [&](size_t i) -> Result<void> {
-    auto object = look_for(remote_, removals[i].key);
-    if (object) found[i] = std::move(object->info);
-    if (!object && object.error().code != ErrorCode::kNotFound) {
-      return tl::unexpected(std::move(object).error());
-    }
+    auto page = ATOLL_TRY(page_after(remote_, removals[i].key));
+    const bool is_there = !page.objects.empty() && page.objects.front().key == removals[i].key;
+    if (is_there) found[i] = std::move(page.objects.front());
     return {};
   };
   for (size_t i = 0; i < removals.size();) {
@@ -72,7 +72,7 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
       ATOLL_TRY(ask(i++));
       continue;
     }
-    const auto page = ATOLL_TRY(remote_.list_page("", "", before(removals[i].key)));
+    const auto page = ATOLL_TRY(page_after(remote_, "", before(removals[i].key)));
     const size_t first = i;
     auto object = page.objects.begin();
     for (; i < removals.size(); ++i) {
@@ -83,26 +83,38 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
     }
     if (i == first) ATOLL_TRY(ask(i++));
   }
+  return found;
+}
+
+// The ones whose object is still the one that was removed here; for the others the policy decides. Those of which the
+// bucket does not say whose they are wait for another time, and are taken out of `removals`.
+Result<std::vector<Removal>> Exporter::unchanged(std::vector<Removal>& removals,
+                                                 RemovalWalk& walk) {
+  const auto found = ATOLL_TRY(listed(removals));
   std::string journal;
   {
     const auto lock = tree_.lock();
     journal = ATOLL_TRY(plain_result(tree_.journal().name(), "journal"));
   }
   std::vector<Removal> same;
+  std::set<std::string> unclear;
   for (size_t i = 0; i < removals.size(); ++i) {
     const Removal& removal = removals[i];
-    if (!found[i]) {  // it has gone already
+    const std::optional<ObjectInfo>& info = found[i];
+    if (!info) {  // it has gone already
       ATOLL_TRY(tree_.names().forget(removal.key));
       continue;
     }
-    if (found[i]->etag == removal.etag) {
+    if (info->etag == removal.etag) {
       same.push_back(removal);
       continue;
     }
     // A write of ours whose answer never came is to go, too.
     const auto object = look_for(remote_, removal.key);
     if (!object && object.error().code != ErrorCode::kNotFound) {
-      return tl::unexpected(object.error());
+      walk.failure = to_fs_error(object.error());
+      unclear.insert(removal.key);
+      continue;
     }
     if (!object) {
       ATOLL_TRY(tree_.names().forget(removal.key));
@@ -113,7 +125,7 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
       continue;
     }
     if (removal.etag.empty()) {  // somebody else's from the beginning
-      ATOLL_TRY(tree_.names().record(*found[i], nullptr));
+      ATOLL_TRY(tree_.names().record(*info, nullptr));
       continue;
     }
     const bool local_wins = options_.conflicts == ConflictPolicy::kLocalWins;
@@ -123,9 +135,10 @@ Result<std::vector<Removal>> Exporter::unchanged(const std::vector<Removal>& rem
     if (local_wins) {
       same.push_back(removal);
     } else {
-      ATOLL_TRY(tree_.names().record(*found[i], nullptr));
+      ATOLL_TRY(tree_.names().record(*info, nullptr));
     }
   }
+  std::erase_if(removals, [&](const Removal& removal) { return unclear.contains(removal.key); });
   return same;
 }
 
@@ -176,7 +189,7 @@ FsResult<bool> Exporter::remove_some(std::string_view prefix, RemovalWalk& walk)
                 [&](const Removal& removal) { return late_writes_.hold_up_removal(removal.key); });
   removals = ATOLL_TRY(removable(std::move(removals), walk));
   if (removals.empty()) return true;
-  const auto same = ATOLL_TRY(fs_result(unchanged(removals)));
+  const auto same = ATOLL_TRY(fs_result(unchanged(removals, walk)));
   if (!same.empty()) {
     std::vector<std::string> keys;
     keys.reserve(same.size());

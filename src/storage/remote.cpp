@@ -26,18 +26,20 @@ Result<RangeBytes> Remote::read(RangeRequest request) {
   return future.get();
 }
 
+Result<ListPage> page_after(Remote& remote, std::string_view prefix, std::string_view start_after) {
+  auto page = remote.list_page(prefix, {}, start_after);
+  if (!page && page.error().code == ErrorCode::kNotFound) page.error().code = ErrorCode::kIo;
+  return page;
+}
+
 Result<RemoteObject> look_for(Remote& remote, std::string_view key) {
   constexpr int kTries = 2;  // it may come between the two questions
   for (int tries = 1;; ++tries) {
     auto object = remote.stat(key);
     if (object || object.error().code != ErrorCode::kNotFound) return object;
-    auto listed = remote.list_page(key, "");
-    if (!listed) {
-      Error error = std::move(listed).error();
-      if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kIo;
-      return tl::unexpected(std::move(error).with_context("looking whether the bucket is there"));
-    }
-    const bool is_listed = !listed->objects.empty() && listed->objects.front().key == key;
+    const auto listed =
+        ATOLL_TRY_CONTEXT(page_after(remote, key), "looking whether the bucket is there");
+    const bool is_listed = !listed.objects.empty() && listed.objects.front().key == key;
     if (!is_listed) return object;
     if (tries == kTries) {
       return fail(

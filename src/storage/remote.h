@@ -116,6 +116,12 @@ class Remote {
   virtual Result<void> remove(std::span<const std::string> keys, bool* sent_again = nullptr) = 0;
 };
 
+// One page of what begins with `prefix` and lies behind the key `start_after`. That the bucket is not there, as behind an
+// endpoint that is being set up, is kIo: it is not that nothing is in it.
+Result<ListPage> page_after(Remote& remote,
+                            std::string_view prefix,
+                            std::string_view start_after = {});
+
 // The object, asked of the bucket itself. kNotFound means that it has gone: neither does a HEAD find it nor a LIST show it. A HEAD
 // alone cannot tell that from a bucket that is not there, as behind an endpoint that is being set up.
 Result<RemoteObject> look_for(Remote& remote, std::string_view key);

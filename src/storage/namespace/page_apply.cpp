@@ -125,10 +125,7 @@ Result<ListedPage> list_after(Remote& remote,
                               int64_t now_ns) {
   ListedPage page;
   page.asked_ns = now_ns;
-  auto answer = remote.list_page(prefix, {}, after);
-  // That there is no such bucket, as an endpoint may say that is being set up, is not that nothing is in it.
-  if (!answer && answer.error().code == ErrorCode::kNotFound) answer.error().code = ErrorCode::kIo;
-  auto listed = ATOLL_TRY(std::move(answer));
+  auto listed = ATOLL_TRY(page_after(remote, prefix, after));
   page.first = after.empty() ? std::string(prefix) : key_after(after);
   page.objects = std::move(listed.objects);
   // The prefix itself as a key of no name: what a bucket's "folder" leaves below its own prefix.
