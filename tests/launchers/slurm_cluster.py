@@ -177,6 +177,15 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                 return
             time.sleep(0.1)
 
+    def state(self):
+        """What Slurm says of its jobs and nodes, and wrote of late: for the message of a test that failed."""
+        shown = [self.run(*command, check=False).stdout for command in
+                 (("scontrol", "show", "job"), ("sinfo", "--Node", "--long"), ("sinfo", "--list-reasons"))]
+        logs = [f"{name}: {line}" for name in ("slurmctld", *(f"slurmd-{node}" for node in self.nodes))
+                if (log := self.folder / f"{name}.log").exists()
+                for line in log.read_text(errors="replace").splitlines()[-12:]]
+        return "\n".join([*shown, *logs])
+
     def run(self, *command, check=True, variables=None, **options):
         """Output and exit code of a command of Slurm's, or of one that finds Slurm."""
         result = subprocess.run([str(word) for word in command], env={**self.environment(), **(variables or {})},

@@ -123,8 +123,9 @@ class Slurm(unittest.TestCase):
     def wait_until(self, what, condition, seconds=200):
         until = time.monotonic() + seconds
         while not condition():
-            log = self.folder / "log"
-            self.assertLess(time.monotonic(), until, f"{what}: {log.read_text() if log.exists() else 'no log'}")
+            if time.monotonic() > until:
+                log = self.folder / "log"
+                self.fail(f"{what}: {log.read_text() if log.exists() else 'no log'}\n{CLUSTER.state()}")
             time.sleep(0.1)
 
     def test_the_script_of_deploy_trains(self):
@@ -148,7 +149,9 @@ class Slurm(unittest.TestCase):
         self.assertIn("queueing the job again", (self.folder / "log").read_text())
         self.wait_until("pending", lambda: self.state(job) in ("PENDING", "RUNNING"))
         before = steps_of(out)[-1]
-        # It would rest for two minutes first.
+        # It would rest for two minutes first. Sooner, what is left of its first run may be in the way of a node, and
+        # Slurm would hold it for good.
+        self.wait_until("the end of its first run", lambda: not any(CLUSTER.folder.glob("spool-*/job*")))
         self.wait_until("its start", lambda: CLUSTER.run("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
                         and self.state(job) == "RUNNING")
         self.wait_until("more steps", lambda: steps_of(out)[-1] > before + 1)
