@@ -25,6 +25,11 @@ std::string_view parent_path(std::string_view path) {
   return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
 }
 
+// Of an object: it is gone, or the bucket lists it and does not find it. That one is shown, and holds up no other.
+bool tells_nothing(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInconsistent;
+}
+
 int64_t nanoseconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
@@ -100,7 +105,7 @@ FsResult<bool> BucketView::top_has_metadata() {
   bool found = false;
   for (const std::string& key : keys) {
     const auto object = names_->stat(key);
-    if (!object && object.error().code == ErrorCode::kNotFound) continue;
+    if (!object && tells_nothing(object.error())) continue;
     if (!object) return tl::unexpected(to_fs_error(object.error()));
     if (has_posix(object->metadata)) {
       found = true;
@@ -124,7 +129,7 @@ FsResult<bool> BucketView::asks_for_metadata_in(std::string_view directory) {
   if (!entry->has_object) return false;
   if (entry->metadata) return has_posix(*entry->metadata);
   const auto object = names_->stat(entry->info.key);
-  if (!object && object.error().code == ErrorCode::kNotFound) return false;
+  if (!object && tells_nothing(object.error())) return false;
   if (!object) return tl::unexpected(to_fs_error(object.error()));
   return has_posix(object->metadata);
 }
@@ -142,7 +147,7 @@ FsResult<void> BucketView::complete(std::vector<DirectoryEntry>& entries) {
       if (object) {
         incomplete[i]->info = std::move(object->info);
         incomplete[i]->metadata = std::move(object->metadata);
-      } else if (object.error().code != ErrorCode::kNotFound) {
+      } else if (!tells_nothing(object.error())) {
         const std::lock_guard lock(mutex);
         failure = to_fs_error(object.error());
       }

@@ -263,6 +263,7 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   }
   Row row = ATOLL_TRY(edit.row_of(node));
   if (!file) file = ATOLL_TRY(tree_.files().create(node->number));
+  ATOLL_TRY(tree_.files().place(file, node->number));
   row.base = state.base;
   row.size_bytes = state.size_bytes;
   row.present = state.present;

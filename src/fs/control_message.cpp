@@ -29,13 +29,14 @@ constexpr std::array<CommandName, 7> kCommands = {{{ControlCommand::kInfo, "info
                                                    {ControlCommand::kImport, "import"},
                                                    {ControlCommand::kUnmount, "unmount"}}};
 
-constexpr std::array<std::pair<ErrorCode, std::string_view>, 9> kCodes = {{
+constexpr std::array<std::pair<ErrorCode, std::string_view>, 10> kCodes = {{
     {ErrorCode::kInvalidInput, "invalid_input"},
     {ErrorCode::kNotFound, "not_found"},
     {ErrorCode::kPermission, "permission"},
     {ErrorCode::kConflict, "conflict"},
     {ErrorCode::kIo, "io"},
     {ErrorCode::kCorrupt, "corrupt"},
+    {ErrorCode::kInconsistent, "inconsistent"},
     {ErrorCode::kUnsupported, "unsupported"},
     {ErrorCode::kCancelled, "cancelled"},
     {ErrorCode::kInternal, "internal"},

@@ -84,14 +84,17 @@ FsResult<std::string> Exporter::read_target(Row row) {
 
 FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
                                    std::optional<InodeNumber> inode) {
-  const Base before = content->state().base;
+  Base base = content->state().base;
   auto fetched = content->fetch_all(stop_.get_token());
   if (fetched || !is_lost(fetched.error())) return fetched;
   if (!inode || was_tried(*inode)) ATOLL_TRY(follow_own_write(content, inode));
   // Moved by that, or by an export that has just ended.
-  if (content->state().base != before) fetched = content->fetch_all(stop_.get_token());
-  if (fetched || !is_lost(fetched.error())) return fetched;
-  return tl::unexpected(why_lost(content->state().base, std::move(fetched).error()));
+  while (content->state().base != base) {
+    base = content->state().base;
+    fetched = content->fetch_all(stop_.get_token());
+    if (fetched || !is_lost(fetched.error())) return fetched;
+  }
+  return tl::unexpected(why_lost(base, std::move(fetched).error()));
 }
 
 FsResult<void> Exporter::detach_orphan(const std::shared_ptr<Content>& content,
@@ -149,16 +152,16 @@ FsResult<bool> Exporter::detach_content(const NodePtr& node,
   {
     const auto lock = tree_.lock();
     if (tree_.content_in_use(node->number) != content) return Tree::replaced(*node);
-    if (!content->file()) {
-      if (tree_.has_to_remove(node->number)) ATOLL_TRY(tree_.sync_journal());
-      content->set_file(ATOLL_TRY(tree_.files().create(node->number)));
-    }
+    // Not in the inode's place: the journal does not know of it, and it may come to nothing.
+    if (!content->file()) content->set_file(ATOLL_TRY(tree_.files().create_apart()));
   }
   auto fetched = fetch_all(content, node->number);
   const bool lost = !fetched && is_lost(fetched.error());
   if (!fetched && !lost) return tl::unexpected(fetched.error());
   if (lost && !written_here && !content->writable()) return false;
   ATOLL_TRY(changes_.make_writable(node, content));
+  // Without a base, whatever is noted of it says that all is here.
+  if (content->unsynced()) ATOLL_TRY(content->sync());
   {
     const auto lock = tree_.lock();
     // Who still has an older version open is told that it is gone, and gets no zeros.
@@ -205,16 +208,13 @@ FsResult<void> Exporter::detach(InodeNumber inode, const std::string& key) {
   const auto node = ATOLL_TRY(tree_.adopt(parent, Entry{*row, true}));
   NodePin pin(tree_.nodes(), node);
   if (row->kind == Kind::kFile) {
-    auto content = ATOLL_TRY(tree_.content(node, *row));
+    const auto content = ATOLL_TRY(tree_.content(node, *row));
     node->content = content;
     lock.unlock();
     const auto detached = detach_content(node, content, key, row->content_dirty);
     auto settled = detached && !*detached ? settle_lost(inode, key) : FsResult<void>{};
     lock.lock();
     const bool gave_way = tree_.content_in_use(inode) != content;
-    content.reset();
-    pin.release();
-    ATOLL_TRY(tree_.remove_if_nobodys(*node));
     // Where the file has given way meanwhile, the caller looks again.
     if (!detached && !gave_way) return tl::unexpected(detached.error());
     return settled;

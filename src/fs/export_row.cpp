@@ -28,7 +28,7 @@ Result<Blob> whole(const Content::Shared& shared, FsResult<FileBytes> bytes, uin
   if (!bytes) return tl::unexpected(to_error(bytes.error(), "reading a local content"));
   if (bytes->fd < 0) return bytes->blob;
   // A file that is being exported does not change, so it may be read in place.
-  const auto file = std::static_pointer_cast<const UniqueFd>(bytes->owner);
+  const auto file = std::static_pointer_cast<const OpenLocalFile>(bytes->owner);
   std::vector<std::byte> buffer(std::min(size, bytes->size_bytes));
   const auto got = shared.files->read(file, bytes->fd_offset, buffer);
   if (!got) return tl::unexpected(to_error(got.error(), "reading a local content"));

@@ -137,7 +137,7 @@ class Exporter {
   // Whether there was anything to do; what cannot go yet is left out.
   FsResult<bool> remove_some(std::string_view prefix, RemovalWalk& walk);
   FsResult<std::vector<Removal>> removable(std::vector<Removal> removals, RemovalWalk& walk);
-  Result<std::vector<std::optional<storage::ObjectInfo>>> listed(
+  Result<std::vector<std::optional<storage::ObjectInfo>>> found(
       const std::vector<Removal>& removals);
   Result<std::vector<Removal>> unchanged(std::vector<Removal>& removals, RemovalWalk& walk);
   FsResult<void> finish_removals(const std::vector<Removal>& all, const std::vector<Removal>& gone);

@@ -31,6 +31,7 @@ FsError to_fs_error(const Error& error) {
       break;
     case ErrorCode::kIo:
     case ErrorCode::kCorrupt:
+    case ErrorCode::kInconsistent:
     case ErrorCode::kInternal:
       break;
   }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <future>
 #include <limits>
 
 #include "fs/layer_fixture.h"
@@ -25,6 +26,10 @@ class LayerAbsentTest : public LayerTest {
     });
   }
   bool export_all() { return machine_.layer().export_now("", {}, nullptr).has_value(); }
+  ptrdiff_t local_files() const {
+    const std::filesystem::directory_iterator files(machine_.options.directory + "/files");
+    return std::distance(begin(files), end(files));
+  }
 
  private:
   std::atomic<int> left_ = 0;
@@ -137,6 +142,24 @@ TEST_F(LayerAbsentTest, nor_do_they_go_from_a_file_that_is_unlinked_and_open) {
   machine_.close(*open);
 }
 
+TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_hides_nothing) {
+  remote_->put("b", "beside it");
+  remote_->put("d", "", {{"file-permissions", "0040755"}});
+  remote_->put("d/c", "gamma");
+  start(ConflictPolicy::kKeepBoth);
+  machine_.age();
+  not_found({"stat a", "stat d/b"});
+  EXPECT_EQ(machine_.read("b"), "beside it");
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "b", "d"));
+  EXPECT_THAT(machine_.list("d"), ElementsAre("b", "c"));
+  EXPECT_EQ(machine_.read("d/c"), "gamma");
+  EXPECT_EQ(machine_.unlink("a"), 0);
+  EXPECT_EQ(machine_.unlink("d/b"), 0);
+  EXPECT_TRUE(export_all());
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
+}
+
 TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_is_removed) {
   start(ConflictPolicy::kKeepBoth);
   ASSERT_EQ(machine_.unlink("d/b"), 0);
@@ -212,9 +235,71 @@ TEST_F(LayerAbsentTest, what_came_before_an_export_failed_takes_no_room) {
   remote_->set_fault(nullptr);
   machine_.settle();
   EXPECT_EQ(error_of(machine_.layer().sync_directories()), 0);
-  using std::filesystem::directory_iterator;
-  const auto files = directory_iterator(machine_.options.directory + "/files");
-  EXPECT_EQ(std::distance(begin(files), end(files)), 1);  // of "d/b", which is kept
+  EXPECT_EQ(local_files(), 1);  // of "d/b", which is kept
+}
+
+// A file that was renamed, and gets its bytes because another one comes to its old place; they do not come. Meanwhile, the
+// export of a third one still has all handles there were when it began.
+class LayerGivenUpTest : public LayerAbsentTest {
+ protected:
+  LayerGivenUpTest() {
+    start(ConflictPolicy::kKeepBoth);
+    EXPECT_EQ(machine_.rename("d/b", "z"), 0);
+    EXPECT_EQ(machine_.write("d/b", "another one"), 0);
+    EXPECT_EQ(machine_.write("slow", "slow"), 0);
+    const auto open = machine_.open("z", O_RDWR);
+    EXPECT_TRUE(open);
+    std::promise<void> slow_begins;
+    remote_->set_fault(
+        [&, go_on = go_on_.get_future().share()](std::string_view call) -> std::optional<Error> {
+          if (call == "upload slow") {
+            slow_begins.set_value();
+            go_on.wait();
+          }
+          if (!call.starts_with("read ")) return std::nullopt;
+          return Error{ErrorCode::kNotFound, std::string(call), {}, {}};
+        });
+    slow_ = std::async(std::launch::async, [this] {
+      return machine_.layer().export_now("slow", {}, nullptr).has_value();
+    });
+    slow_begins.get_future().wait();
+    remote_->hold_reads();
+    auto failing = std::async(std::launch::async, [this] {
+      return machine_.layer().export_now("d/b", {}, nullptr).has_value();
+    });
+    remote_->wait_for_reads(1);
+    machine_.close(*open);
+    machine_.layer().forget(machine_.look("z")->inode, std::numeric_limits<uint64_t>::max());
+    remote_->release_reads();
+    EXPECT_FALSE(failing.get());
+  }
+  void end_slow_one() {
+    remote_->set_fault(nullptr);
+    go_on_.set_value();
+    EXPECT_TRUE(slow_.get());
+  }
+
+ private:
+  std::promise<void> go_on_;
+  std::future<bool> slow_;
+};
+
+TEST_F(LayerGivenUpTest, what_is_written_to_it_then_is_kept) {
+  EXPECT_EQ(machine_.write_at("z", 0, "mine"), 0);
+  EXPECT_EQ(error_of(machine_.layer().sync_directories()), 0);
+  end_slow_one();
+  EXPECT_EQ(machine_.read("z"), "mine");
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("z"), "mine");
+  EXPECT_EQ(remote_->content("d/b"), "another one");
+}
+
+TEST_F(LayerGivenUpTest, what_came_of_it_takes_no_room) {
+  end_slow_one();
+  EXPECT_EQ(local_files(), 2);  // of "d/b" and of "slow", which are kept
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("z"), "beta");
+  EXPECT_EQ(local_files(), 2);
 }
 
 }  // namespace

@@ -304,7 +304,7 @@ class LayerSyncTest : public testing::Test {
       if (call != "fdatasync") return 0;
       ++syncs_;
       if (while_syncing_) while_syncing_();
-      return 0;
+      return sync_fails_ ? EIO : 0;
     };
     machine_.start();
     open_ = *machine_.open("new", O_RDWR | O_CREAT);
@@ -313,6 +313,7 @@ class LayerSyncTest : public testing::Test {
   }
   std::shared_ptr<storage::FakeRemote> remote_;
   std::atomic<int> syncs_ = 0;
+  std::atomic<bool> sync_fails_ = false;
   std::function<void()> while_syncing_;
   Machine machine_;
   Handle open_ = 0;
@@ -360,6 +361,26 @@ TEST_F(LayerSyncTest, what_is_left_of_the_buckets_bytes_is_on_the_disk_before_it
     EXPECT_EQ(syncs_, before + 1) << size_bytes;
     machine_.close(*open);
   }
+}
+
+TEST_F(LayerSyncTest,
+       what_an_export_has_fetched_for_an_open_file_is_on_the_disk_before_its_base_goes) {
+  remote_->put("object", std::string(20'000, 'o'));
+  machine_.age();
+  ASSERT_EQ(machine_.rename("object", "moved"), 0);
+  ASSERT_EQ(machine_.write("object", "another one"), 0);
+  const auto open = machine_.open("moved", O_RDWR);
+  ASSERT_TRUE(open);
+  const std::string bytes = "here";
+  ASSERT_TRUE(machine_.layer().write(*open, 10'000, std::as_bytes(std::span(bytes))));
+  sync_fails_ = true;
+  EXPECT_FALSE(machine_.layer().export_now("object", {}, nullptr));
+  EXPECT_EQ(machine_.set_attributes("moved", {.size_bytes = 20'001}), EIO);
+  sync_fails_ = false;
+  EXPECT_EQ(machine_.set_attributes("moved", {.size_bytes = 20'001}), 0);
+  machine_.close(*open);
+  machine_.settle();
+  EXPECT_EQ(remote_->content("moved")->substr(9'998, 8), "oohereoo");
 }
 
 TEST_F(LayerSyncTest, what_an_export_has_fetched_is_on_the_disk_before_it_is_noted) {

@@ -149,9 +149,13 @@ FsResult<FileBytes> Layer::read(Handle handle, uint64_t offset, uint64_t size_by
     ATOLL_TRY(exporter_->follow_own_write(file->content, inode));
   }
   // That, or an export that has just ended, may have moved its base.
-  bytes = read();
-  if (bytes || bytes.error().error_number != ESTALE) return bytes;
-  return tl::unexpected(exporter_->why_lost(file->content->state().base, std::move(bytes).error()));
+  for (;;) {
+    const Base base = file->content->state().base;
+    bytes = read();
+    if (bytes || bytes.error().error_number != ESTALE) return bytes;
+    if (file->content->state().base != base) continue;
+    return tl::unexpected(exporter_->why_lost(base, std::move(bytes).error()));
+  }
 }
 
 FsResult<uint64_t> Layer::write(Handle handle, uint64_t offset, std::span<const std::byte> bytes) {
@@ -319,14 +323,6 @@ void Layer::release_handle(Handle handle) {
   }
   --node->opens;
   node->tidy();
-  // What an export has begun to fetch for it, and has not noted.
-  const bool has_fetched = file->content->file() && !file->content->writable();
-  if (has_fetched) {
-    file.reset();
-    if (const auto removed = tree_->remove_if_nobodys(*node); !removed) {
-      tree_->log("after a file was closed: " + removed.error().reason);
-    }
-  }
   tree_->nodes().drop_if_unused(node);
 }
 

@@ -55,7 +55,7 @@ TEST_F(LayerLateWriteTest, an_upload_waits_for_a_removal_of_its_place) {
 
 TEST_F(LayerLateWriteTest, a_removal_waits_for_a_copy_to_its_place) {
   ASSERT_EQ(machine_.rename("a", "z"), 0);
-  watch("copy a", "list z");
+  watch("copy a", "stat z");
   EXPECT_FALSE(machine_.layer().export_now("z", {}, nullptr));
   ASSERT_EQ(machine_.unlink("z"), 0);
   machine_.settle();

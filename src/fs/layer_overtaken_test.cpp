@@ -116,7 +116,7 @@ TEST_F(LayerOvertakenTest, a_removal_waits_for_a_write_whose_answer_never_came) 
   std::optional<Clock::time_point> sent;
   std::optional<Clock::time_point> looked_for;
   remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
-    if (call == "list n" && !looked_for) looked_for = Clock::now();
+    if (call == "stat n" && !looked_for) looked_for = Clock::now();
     if (call != "upload n") return std::nullopt;
     sent = Clock::now();
     return Error{ErrorCode::kIo, "the connection was reset", {}, {}};
@@ -188,7 +188,7 @@ TEST_F(LayerOvertakenTest, a_file_in_the_place_of_a_removal_under_way_keeps_its_
       const std::lock_guard lock(mutex);
       if (call == "remove a" || call == "upload a") calls.emplace_back(call);
     }
-    if (call == "list a" && !acted.exchange(true)) {
+    if (call == "stat a" && !acted.exchange(true)) {
       EXPECT_EQ(machine_.write("a", "new"), 0);
       exported = std::async(std::launch::async,
                             [&] { return machine_.layer().export_now("a", {}, nullptr); });

@@ -20,6 +20,10 @@ tl::unexpected<FsError> failed(std::string_view what, const std::string& where) 
 
 }  // namespace
 
+OpenLocalFile::~OpenLocalFile() {
+  if (!apart_.empty()) ::unlink(apart_.c_str());
+}
+
 std::string LocalFiles::path_of(InodeNumber inode) const {
   return fmt::format("{}/{:016x}", directory_, inode);
 }
@@ -29,7 +33,7 @@ FsResult<LocalFile> LocalFiles::open_file(const std::string& path, int flags) co
   if (const int number = fault("open")) return fail_fs(number, "open " + path);
   UniqueFd fd(::open(path.c_str(), flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW, kOwnerOnly));
   if (!fd) return failed("opening", path);
-  return std::make_shared<const UniqueFd>(std::move(fd));
+  return std::make_shared<const OpenLocalFile>(std::move(fd));
 }
 
 FsResult<LocalFile> LocalFiles::create(InodeNumber inode) const {
@@ -43,14 +47,40 @@ FsResult<LocalFile> LocalFiles::open(InodeNumber inode) const {
   return open_file(path_of(inode), 0);
 }
 
-FsResult<LocalFile> LocalFiles::create_nameless() const {
-  const std::string path = fmt::format("{}/{}", directory_, "XXXXXX");
-  std::string name = path;
+// tidy() removes what a crash leaves of these.
+FsResult<LocalFile> LocalFiles::make_temporary(bool nameless) const {
+  std::string path = directory_ + "/XXXXXX";
   if (const int number = fault("open")) return fail_fs(number, "open " + path);
-  UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
+  UniqueFd fd(::mkostemp(path.data(), O_CLOEXEC));
   if (!fd) return failed("making a file in", directory_);
-  ::unlink(name.c_str());
-  return std::make_shared<const UniqueFd>(std::move(fd));
+  if (nameless) {
+    ::unlink(path.c_str());
+    path.clear();
+  }
+  return std::make_shared<const OpenLocalFile>(std::move(fd), std::move(path));
+}
+
+FsResult<LocalFile> LocalFiles::create_nameless() const { return make_temporary(true); }
+
+FsResult<LocalFile> LocalFiles::create_apart() const { return make_temporary(false); }
+
+FsResult<void> LocalFiles::place(const LocalFile& file, InodeNumber inode) const {
+  if (!file->apart_.empty()) {
+    const std::string path = path_of(inode);
+    if (const int number = fault("rename")) return fail_fs(number, "rename to " + path);
+    if (::rename(file->apart_.c_str(), path.c_str()) != 0) return failed("renaming to", path);
+    file->apart_.clear();
+    file->place_unsynced_ = true;
+  }
+  if (!file->place_unsynced_) return {};
+  if (const int number = fault("fsync")) return fail_fs(number, "fsync of " + directory_);
+  const UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // Some network file systems cannot sync a directory and say so with EINVAL; they need it not.
+  if (!directory || (::fsync(directory.get()) != 0 && errno != EINVAL)) {
+    return failed("syncing", directory_);
+  }
+  file->place_unsynced_ = false;
+  return {};
 }
 
 uint64_t LocalFiles::remove(InodeNumber inode) const {

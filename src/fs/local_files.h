@@ -17,7 +17,23 @@
 namespace atl::fs {
 
 // Open for reading and writing. Shared by whoever still reads from it.
-using LocalFile = std::shared_ptr<const UniqueFd>;
+class OpenLocalFile {
+ public:
+  explicit OpenLocalFile(UniqueFd fd, std::string apart = {})
+      : fd_(std::move(fd)), apart_(std::move(apart)) {}
+  ~OpenLocalFile();
+  OpenLocalFile(const OpenLocalFile&) = delete;
+  OpenLocalFile& operator=(const OpenLocalFile&) = delete;
+
+  int get() const { return fd_.get(); }
+
+ private:
+  friend class LocalFiles;
+  UniqueFd fd_;
+  mutable std::string apart_;  // its path until it is placed
+  mutable bool place_unsynced_ = false;
+};
+using LocalFile = std::shared_ptr<const OpenLocalFile>;
 
 class LocalFiles {
  public:
@@ -31,6 +47,11 @@ class LocalFiles {
   FsResult<LocalFile> open(InodeNumber inode) const;
   // One without a name, gone when it is closed.
   FsResult<LocalFile> create_nameless() const;
+  // One that goes with its last holder unless it is placed.
+  FsResult<LocalFile> create_apart() const;
+  // The inode's from now on, also for the disk; one that was placed already stays where it is. Not two at a time of one
+  // file.
+  FsResult<void> place(const LocalFile& file, InodeNumber inode) const;
   // Gives the bytes that its end frees, once nobody has it open.
   uint64_t remove(InodeNumber inode) const;
   // Removes the files of which `keep` says no.
@@ -53,6 +74,7 @@ class LocalFiles {
   std::string path_of(InodeNumber inode) const;
   int fault(std::string_view call) const { return fault_ ? fault_(call) : 0; }
   FsResult<LocalFile> open_file(const std::string& path, int flags) const;
+  FsResult<LocalFile> make_temporary(bool nameless) const;
 
   std::string directory_;
   Fault fault_;

@@ -57,11 +57,15 @@ FsResult<std::vector<Removal>> Exporter::removable(std::vector<Removal> removals
   return removals;
 }
 
-// What the bucket lists of each. A HEAD does not count: what is listed and not found is still to go.
-Result<std::vector<std::optional<ObjectInfo>>> Exporter::listed(
+// What the bucket has of each. What it lists and does not find is still to go.
+Result<std::vector<std::optional<ObjectInfo>>> Exporter::found(
     const std::vector<Removal>& removals) {
   std::vector<std::optional<ObjectInfo>> found(removals.size());
   const auto ask = [&](size_t i) -> Result<void> {
+    auto object = remote_.stat(removals[i].key);
+    if (object) found[i] = std::move(object->info);
+    if (object) return {};
+    if (object.error().code != ErrorCode::kNotFound) return tl::unexpected(object.error());
     auto page = ATOLL_TRY(page_after(remote_, removals[i].key));
     const bool is_there = !page.objects.empty() && page.objects.front().key == removals[i].key;
     if (is_there) found[i] = std::move(page.objects.front());
@@ -90,7 +94,7 @@ Result<std::vector<std::optional<ObjectInfo>>> Exporter::listed(
 // bucket does not say whose they are wait for another time, and are taken out of `removals`.
 Result<std::vector<Removal>> Exporter::unchanged(std::vector<Removal>& removals,
                                                  RemovalWalk& walk) {
-  const auto found = ATOLL_TRY(listed(removals));
+  const auto found = ATOLL_TRY(this->found(removals));
   std::string journal;
   {
     const auto lock = tree_.lock();

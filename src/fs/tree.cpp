@@ -341,14 +341,6 @@ FsResult<void> Tree::save(const NodePtr& node,
   return {};
 }
 
-FsResult<void> Tree::remove_if_nobodys(const Node& node) {
-  const auto used = content_in_use(node.number);
-  if (used && used->file() && !node.unlinked) return {};
-  const auto row = ATOLL_TRY(journal_->row(node.number));
-  if (!row || !row->has_content) remove_later(node.number);
-  return {};
-}
-
 FsResult<uint64_t> Tree::sync_journal() {
   auto transaction = ATOLL_TRY(Transaction::begin(journal_->database(), true));
   ATOLL_TRY(journal_->next_number());

@@ -113,8 +113,6 @@ class Tree {
   FsResult<void> release_kept(InodeNumber inode);
   // No row has this local content any more. Its file goes when that is on the disk: after a power failure the row may be back.
   void remove_later(InodeNumber inode) { to_remove_.insert(inode); }
-  // The local file, where no row counts on it and nobody has it open by its name.
-  FsResult<void> remove_if_nobodys(const Node& node);
   bool has_to_remove() const { return !to_remove_.empty(); }
   bool has_to_remove(InodeNumber inode) const { return to_remove_.contains(inode); }
   // Every transaction before this one is on the disk when it ends, and what was to be removed then is. Gives its bytes.

@@ -43,7 +43,7 @@ Result<RemoteObject> look_for(Remote& remote, std::string_view key) {
     if (!is_listed) return object;
     if (tries == kTries) {
       return fail(
-          ErrorCode::kIo,
+          ErrorCode::kInconsistent,
           fmt::format("{}/{}: the bucket lists it and does not find it", remote.uri(), key));
     }
   }

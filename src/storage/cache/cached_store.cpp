@@ -209,6 +209,11 @@ class CachedStore : public ObjectStore {
       const ErrorCode code = bytes.error().code;
       if (code != ErrorCode::kConflict && code != ErrorCode::kNotFound) return bytes;
       if (attempt == kTries) {
+        if (code == ErrorCode::kNotFound) {
+          return fail(
+              ErrorCode::kInconsistent,
+              fmt::format("reading {}/{}: the bucket has it, and does not give it", uri(), key));
+        }
         Error error = std::move(bytes).error();
         if (error.hint.empty()) error.hint = "something writes to it all the time";
         return tl::unexpected(std::move(error));

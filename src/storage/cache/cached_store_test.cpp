@@ -134,6 +134,18 @@ TEST_F(CachedStoreTest, one_that_never_stops_changing_is_an_error_that_says_so) 
   EXPECT_THAT(bytes.error().hint, HasSubstr("writes to it all the time"));
 }
 
+TEST_F(CachedStoreTest, one_that_the_bucket_has_and_does_not_give_is_not_missing) {
+  remote_->put("a", text_of(100, 'a'));
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call != "read a") return std::nullopt;
+    return Error{ErrorCode::kNotFound, "fake:/a", {}, {}};
+  });
+  const auto bytes = store_->get("a");
+  ASSERT_FALSE(bytes);
+  EXPECT_EQ(bytes.error().code, ErrorCode::kInconsistent);
+  EXPECT_THAT(bytes.error().message, HasSubstr("does not give it"));
+}
+
 TEST_F(CachedStoreTest, what_is_not_there_is_not_found_also_when_it_was_known) {
   EXPECT_EQ(store_->get("a").error().code, ErrorCode::kNotFound);
   EXPECT_EQ(store_->head("a").error().code, ErrorCode::kNotFound);
