@@ -144,11 +144,10 @@ TEST_F(LayerAbsentTest, nor_do_they_go_from_a_file_that_is_unlinked_and_open) {
 
 TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_hides_nothing) {
   remote_->put("b", "beside it");
-  remote_->put("d", "", {{"file-permissions", "0040755"}});
+  remote_->put("d/", "", {{"file-permissions", "0040755"}});
   remote_->put("d/c", "gamma");
-  start(ConflictPolicy::kKeepBoth);
-  machine_.age();
   not_found({"stat a", "stat d/b"});
+  machine_.start();
   EXPECT_EQ(machine_.read("b"), "beside it");
   EXPECT_THAT(machine_.list(""), ElementsAre("a", "b", "d"));
   EXPECT_THAT(machine_.list("d"), ElementsAre("b", "c"));
