@@ -21,10 +21,10 @@ enum class ErrorCode {
   kConflict,      // it is no longer what the caller took it for
   kIo,            // the operating system or a server refused
   kCorrupt,       // bytes that should be ours are damaged
-  kInconsistent,  // a store says two things of the same
   kUnsupported,   // well-formed, but not something Atoll does
   kCancelled,     // stopped on request; nothing is wrong
   kInternal,      // an exception from a library, caught at a room's border
+  kInconsistent,  // a store says two things of the same
 };
 
 struct [[nodiscard]] Error {

@@ -85,6 +85,19 @@ Result<void> decode_image_part(std::span<const std::byte> file,
   return {};
 }
 
+bool is_bad_image(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalidInput:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kInconsistent:
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnsupported:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Result<Picture> decode_image(std::span<const std::byte> file,
                              ImageSize expected,
                              int64_t max_pixels) {

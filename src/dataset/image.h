@@ -43,6 +43,9 @@ struct ImageHeader {
 // Width, height, format and EXIF orientation from the first bytes, without decoding.
 Result<ImageHeader> read_image_header(std::span<const std::byte> file);
 
+// Whether it is the file's fault that it could not be read or decoded, and not the store's.
+bool is_bad_image(const Error& error);
+
 // A file that claims more is refused before anything is allocated: 2^28 px are 805 MB of RGB.
 inline constexpr int64_t kMaxPixels = int64_t{1} << 28;
 

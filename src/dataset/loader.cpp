@@ -17,6 +17,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "dataset/image.h"
 #include "dataset/sample.h"
 #include "dataset/sample_reader.h"
 #include "dataset/sampler.h"
@@ -43,12 +44,6 @@ struct Task {
 };
 
 int padded(int side, int divisor) { return (side + divisor - 1) / divisor * divisor; }
-
-// The file's fault, not the store's.
-bool is_bad_image(const Error& error) {
-  return error.code == ErrorCode::kInvalidInput || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kUnsupported;
-}
 
 }  // namespace
 

@@ -65,12 +65,6 @@ class Progress {
   std::optional<Error> failure_;
 };
 
-// The file's fault, not the store's.
-bool is_bad_image(const Error& error) {
-  return error.code == ErrorCode::kInvalidInput || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kUnsupported;
-}
-
 Result<void> put(storage::ObjectStore& store,
                  std::string_view key,
                  std::span<const std::byte> bytes) {

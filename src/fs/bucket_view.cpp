@@ -25,11 +25,6 @@ std::string_view parent_path(std::string_view path) {
   return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
 }
 
-// Of an object: it is gone, or the bucket lists it and does not find it. That one is shown, and holds up no other.
-bool tells_nothing(const Error& error) {
-  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInconsistent;
-}
-
 int64_t nanoseconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
@@ -85,8 +80,12 @@ Row BucketView::row_of(const DirectoryEntry& entry) const {
   return row;
 }
 
-BucketEntry BucketView::entry_of(DirectoryEntry entry) const {
-  return {row_of(entry), std::move(entry.metadata)};
+BucketEntry BucketView::entry_of(DirectoryEntry entry, const Keys& unfound) const {
+  Row row = row_of(entry);
+  // It may be anything: nobody but the owner gets at it, and it is not to be changed.
+  row.guessed = entry.has_object && unfound.contains(entry.info.key);
+  if (row.guessed && row.kind == Kind::kFile) row.mode &= ~static_cast<uint32_t>(S_IRWXG | S_IRWXO);
+  return {std::move(row), std::move(entry.metadata)};
 }
 
 FsResult<bool> BucketView::top_has_metadata() {
@@ -103,15 +102,19 @@ FsResult<bool> BucketView::top_has_metadata() {
     return tl::unexpected(to_fs_error(listed.error()));
   }
   bool found = false;
+  bool unclear = false;
   for (const std::string& key : keys) {
     const auto object = names_->stat(key);
-    if (!object && tells_nothing(object.error())) continue;
+    if (!object && object.error().code == ErrorCode::kNotFound) continue;
+    unclear |= !object && object.error().code == ErrorCode::kInconsistent;
+    if (unclear) break;
     if (!object) return tl::unexpected(to_fs_error(object.error()));
     if (has_posix(object->metadata)) {
       found = true;
       break;
     }
   }
+  if (unclear) return true;
   // An empty top may yet become anything.
   if (!keys.empty()) {
     const std::lock_guard lock(mutex_);
@@ -129,32 +132,39 @@ FsResult<bool> BucketView::asks_for_metadata_in(std::string_view directory) {
   if (!entry->has_object) return false;
   if (entry->metadata) return has_posix(*entry->metadata);
   const auto object = names_->stat(entry->info.key);
-  if (!object && tells_nothing(object.error())) return false;
+  if (!object && object.error().code == ErrorCode::kNotFound) return false;
+  // Then each of them says for itself.
+  if (!object && object.error().code == ErrorCode::kInconsistent) return true;
   if (!object) return tl::unexpected(to_fs_error(object.error()));
   return has_posix(object->metadata);
 }
 
-FsResult<void> BucketView::complete(std::vector<DirectoryEntry>& entries) {
+FsResult<BucketView::Keys> BucketView::complete(std::vector<DirectoryEntry>& entries) {
   std::vector<DirectoryEntry*> incomplete;
   for (DirectoryEntry& entry : entries) {
     if (entry.has_object && !entry.metadata) incomplete.push_back(&entry);
   }
   std::mutex mutex;
   std::optional<FsError> failure;
+  Keys unfound;
   parallel_for(incomplete.size(), kHeadsAtATime, 1, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       auto object = names_->stat(incomplete[i]->info.key);
       if (object) {
         incomplete[i]->info = std::move(object->info);
         incomplete[i]->metadata = std::move(object->metadata);
-      } else if (!tells_nothing(object.error())) {
-        const std::lock_guard lock(mutex);
+        continue;
+      }
+      const std::lock_guard lock(mutex);
+      if (object.error().code == ErrorCode::kInconsistent) {
+        unfound.insert(incomplete[i]->info.key);
+      } else if (object.error().code != ErrorCode::kNotFound) {
         failure = to_fs_error(object.error());
       }
     }
   });
   if (failure) return tl::unexpected(*failure);
-  return {};
+  return unfound;
 }
 
 FsResult<std::optional<BucketEntry>> BucketView::find(std::string_view path) {
@@ -165,10 +175,10 @@ FsResult<std::optional<BucketEntry>> BucketView::find(std::string_view path) {
       (entry->is_directory ? policy_ != PosixMetadata::kNever
                            : ATOLL_TRY(asks_for_metadata_in(parent_path(path))))) {
     std::vector<DirectoryEntry> one{std::move(*entry)};
-    ATOLL_TRY(complete(one));
-    return entry_of(std::move(one[0]));
+    const Keys unfound = ATOLL_TRY(complete(one));
+    return entry_of(std::move(one[0]), unfound);
   }
-  return entry_of(std::move(*entry));
+  return entry_of(std::move(*entry), {});
 }
 
 FsResult<std::vector<BucketEntry>> BucketView::children(std::string_view directory,
@@ -182,9 +192,10 @@ FsResult<std::vector<BucketEntry>> BucketView::children(std::string_view directo
   // A directory that has only been made here.
   if (!listed && listed.error().code == ErrorCode::kNotFound) return std::vector<BucketEntry>{};
   if (!listed) return tl::unexpected(to_fs_error(listed.error()));
+  Keys unfound;
   if (policy_ != PosixMetadata::kNever) {
     if (ATOLL_TRY(asks_for_metadata_in(directory))) {
-      ATOLL_TRY(complete(entries));
+      unfound = ATOLL_TRY(complete(entries));
     } else {
       // Directories with an object of their own are few, and what they say decides on their files.
       std::vector<DirectoryEntry> directories;
@@ -194,13 +205,13 @@ FsResult<std::vector<BucketEntry>> BucketView::children(std::string_view directo
         directories.push_back(entries[i]);
         places.push_back(i);
       }
-      ATOLL_TRY(complete(directories));
+      unfound = ATOLL_TRY(complete(directories));
       for (size_t i = 0; i < places.size(); ++i) entries[places[i]] = std::move(directories[i]);
     }
   }
   std::vector<BucketEntry> found;
   found.reserve(entries.size());
-  for (DirectoryEntry& entry : entries) found.push_back(entry_of(std::move(entry)));
+  for (DirectoryEntry& entry : entries) found.push_back(entry_of(std::move(entry), unfound));
   return found;
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,8 +52,10 @@ class BucketView {
  private:
   FsResult<bool> asks_for_metadata_in(std::string_view directory);
   FsResult<bool> top_has_metadata();
-  FsResult<void> complete(std::vector<storage::DirectoryEntry>& entries);
-  BucketEntry entry_of(storage::DirectoryEntry entry) const;
+  using Keys = std::set<std::string, std::less<>>;
+  // Gives those that the bucket lists and does not find.
+  FsResult<Keys> complete(std::vector<storage::DirectoryEntry>& entries);
+  BucketEntry entry_of(storage::DirectoryEntry entry, const Keys& unfound) const;
   Row row_of(const storage::DirectoryEntry& entry) const;
 
   const std::shared_ptr<storage::Remote> remote_;

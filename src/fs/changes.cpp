@@ -263,14 +263,20 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   }
   Row row = ATOLL_TRY(edit.row_of(node));
   if (!file) file = ATOLL_TRY(tree_.files().create(node->number));
-  ATOLL_TRY(tree_.files().place(file, node->number));
-  row.base = state.base;
-  row.size_bytes = state.size_bytes;
-  row.present = state.present;
-  row.has_content = true;
-  ATOLL_TRY(edit.mark(row, true, false));
-  ATOLL_TRY(tree_.journal().update(row));
-  ATOLL_TRY(edit.commit());
+  const auto noted = [&]() -> FsResult<void> {
+    ATOLL_TRY(tree_.files().place(file, node->number));
+    row.base = state.base;
+    row.size_bytes = state.size_bytes;
+    row.present = state.present;
+    row.has_content = true;
+    ATOLL_TRY(edit.mark(row, true, false));
+    ATOLL_TRY(tree_.journal().update(row));
+    return edit.commit();
+  }();
+  if (!noted) {
+    tree_.remove_unless_noted(node->number);
+    return noted;
+  }
   content->set_writable(std::move(file));
   return {};
 }

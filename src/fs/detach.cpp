@@ -84,14 +84,21 @@ FsResult<std::string> Exporter::read_target(Row row) {
 
 FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
                                    std::optional<InodeNumber> inode) {
+  const auto fetch = [&]() -> FsResult<void> {
+    auto fetched = content->fetch_all(stop_.get_token());
+    if (fetched || fetched.error().error_number != ENOSPC) return fetched;
+    // What the bucket has, too, makes room.
+    const uint64_t freed = ATOLL_TRY(free_kept(content->size_bytes()));
+    return freed == 0 ? fetched : content->fetch_all(stop_.get_token());
+  };
   Base base = content->state().base;
-  auto fetched = content->fetch_all(stop_.get_token());
+  auto fetched = fetch();
   if (fetched || !is_lost(fetched.error())) return fetched;
   if (!inode || was_tried(*inode)) ATOLL_TRY(follow_own_write(content, inode));
   // Moved by that, or by an export that has just ended.
   while (content->state().base != base) {
     base = content->state().base;
-    fetched = content->fetch_all(stop_.get_token());
+    fetched = fetch();
     if (fetched || !is_lost(fetched.error())) return fetched;
   }
   return tl::unexpected(why_lost(base, std::move(fetched).error()));

@@ -63,6 +63,9 @@ struct Row {
   bool attributes_dirty = false;  // metadata, or the place
   uint64_t change = 0;            // another number after each change that is to be exported
 
+  // Of the bucket: what it is could not be asked for. Such a row never gets into the journal.
+  bool guessed = false;
+
   bool dirty() const { return content_dirty || attributes_dirty; }
   bool operator==(const Row&) const = default;
 };

@@ -146,8 +146,9 @@ TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_hides_nothing) {
   remote_->put("b", "beside it");
   remote_->put("d/", "", {{"file-permissions", "0040755"}});
   remote_->put("d/c", "gamma");
-  not_found({"stat a", "stat d/b"});
+  not_found({"stat a", "read a", "stat d/b"});
   machine_.start();
+  EXPECT_EQ(error_of(machine_.read("a")), EIO);
   EXPECT_EQ(machine_.read("b"), "beside it");
   EXPECT_THAT(machine_.list(""), ElementsAre("a", "b", "d"));
   EXPECT_THAT(machine_.list("d"), ElementsAre("b", "c"));
@@ -159,6 +160,54 @@ TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_hides_nothing) {
   EXPECT_EQ(remote_->content("d/b"), std::nullopt);
 }
 
+TEST_F(LayerAbsentTest, nor_does_it_decide_what_is_beside_it) {
+  const auto not_found_itself = [&](const std::string& key) {
+    remote_->set_fault([key](std::string_view call) -> std::optional<Error> {
+      if (call != "stat " + key) return std::nullopt;
+      return Error{ErrorCode::kNotFound, std::string(call), {}, {}};
+    });
+  };
+  remote_->put("a", "alpha", {{"file-permissions", "0100600"}});
+  remote_->put("d/", "", {{"file-permissions", "0040755"}});
+  remote_->put("d/secret", "secret", {{"file-permissions", "0100600"}});
+  remote_->put("d/link", "there", {{"file-permissions", "0120777"}});
+  not_found_itself("d/");
+  machine_.start();
+  EXPECT_EQ(machine_.look("d/secret")->mode, S_IFREG | 0600U);
+  EXPECT_EQ(machine_.look("d/link")->mode, S_IFLNK | 0777U);
+  EXPECT_EQ(machine_.write_at("d/secret", 0, "S"),
+            EIO);  // the journal would have to know the directory
+  remote_->set_fault(nullptr);
+  machine_.age();
+  ASSERT_EQ(machine_.write_at("d/secret", 0, "S"), 0);
+  machine_.settle();
+  EXPECT_EQ(remote_->metadata("d/secret")["file-permissions"], "0100600");
+  // Nor what it is itself once it is found.
+  machine_.stop();
+  std::filesystem::remove_all(machine_.directory() / "names");
+  not_found_itself("a");
+  machine_.start();
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "d"));
+  remote_->set_fault(nullptr);
+  machine_.age();
+  EXPECT_EQ(machine_.look("a")->mode, S_IFREG | 0600U);
+}
+
+TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_does_not_change) {
+  remote_->put("link", "there", {{"file-permissions", "0120777"}});
+  not_found({"stat link"});
+  machine_.start();
+  EXPECT_EQ(machine_.look("link")->mode, S_IFREG | 0700U);
+  EXPECT_EQ(machine_.rename("link", "z"), EIO);
+  EXPECT_EQ(machine_.write_at("link", 0, "T"), EIO);
+  EXPECT_EQ(machine_.set_attributes("link", {.permissions = 0644}), EIO);
+  remote_->set_fault(nullptr);
+  machine_.age();
+  ASSERT_EQ(machine_.rename("link", "z"), 0);
+  machine_.settle();
+  EXPECT_EQ(remote_->metadata("z")["file-permissions"], "0120777");
+}
+
 TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_is_removed) {
   start(ConflictPolicy::kKeepBoth);
   ASSERT_EQ(machine_.unlink("d/b"), 0);
@@ -167,6 +216,19 @@ TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_is_removed) {
   EXPECT_EQ(remote_->content("d/b"), std::nullopt);
   remote_->set_fault(nullptr);
   settle_with_conflicts(0);
+}
+
+TEST_F(LayerAbsentTest, so_is_what_it_lists_and_does_not_let_us_look_at) {
+  start(ConflictPolicy::kKeepBoth);
+  ASSERT_EQ(machine_.unlink("a"), 0);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  remote_->set_fault([](std::string_view call) -> std::optional<Error> {
+    if (call != "stat a") return std::nullopt;
+    return Error{ErrorCode::kPermission, std::string(call), {}, {}};
+  });
+  EXPECT_TRUE(export_all());
+  EXPECT_EQ(remote_->content("a"), std::nullopt);
+  EXPECT_EQ(remote_->content("d/b"), std::nullopt);
 }
 
 TEST_F(LayerAbsentTest, a_removal_whose_object_it_does_not_tell_of_holds_up_no_other) {

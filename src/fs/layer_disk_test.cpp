@@ -301,6 +301,7 @@ class LayerSyncTest : public testing::Test {
   LayerSyncTest() : remote_(std::make_shared<storage::FakeRemote>()), machine_(remote_) {
     machine_.options.exports = ExportPolicy::kOnDemand;
     machine_.options.disk_fault = [this](std::string_view call) {
+      if (call == "fsync" && place_fails_) return EIO;
       if (call != "fdatasync") return 0;
       ++syncs_;
       if (while_syncing_) while_syncing_();
@@ -314,6 +315,7 @@ class LayerSyncTest : public testing::Test {
   std::shared_ptr<storage::FakeRemote> remote_;
   std::atomic<int> syncs_ = 0;
   std::atomic<bool> sync_fails_ = false;
+  std::atomic<bool> place_fails_ = false;
   std::function<void()> while_syncing_;
   Machine machine_;
   Handle open_ = 0;
@@ -381,6 +383,29 @@ TEST_F(LayerSyncTest,
   machine_.close(*open);
   machine_.settle();
   EXPECT_EQ(remote_->content("moved")->substr(9'998, 8), "oohereoo");
+}
+
+TEST_F(LayerSyncTest, what_the_journal_could_not_be_told_of_takes_no_room) {
+  remote_->put("object", std::string(20'000, 'o'));
+  machine_.age();
+  ASSERT_EQ(machine_.rename("object", "moved"), 0);
+  ASSERT_EQ(machine_.write("object", "another one"), 0);
+  const auto open = machine_.open("moved", O_RDWR);
+  ASSERT_TRUE(open);
+  const auto local_files = [&] {
+    const std::filesystem::directory_iterator files(machine_.options.directory + "/files");
+    return std::distance(begin(files), end(files));
+  };
+  place_fails_ = true;
+  EXPECT_FALSE(machine_.layer().export_now("object", {}, nullptr));
+  EXPECT_EQ(error_of(machine_.layer().sync_directories()), 0);
+  EXPECT_EQ(local_files(), 3);  // somebody has it open
+  machine_.close(*open);
+  EXPECT_EQ(error_of(machine_.layer().sync_directories()), 0);
+  EXPECT_EQ(local_files(), 2);
+  place_fails_ = false;
+  machine_.settle();
+  EXPECT_EQ(remote_->content("moved"), std::string(20'000, 'o'));
 }
 
 TEST_F(LayerSyncTest, what_an_export_has_fetched_is_on_the_disk_before_it_is_noted) {

@@ -1,5 +1,6 @@
 // The files that hold local contents, DIR/files/HEX of the inode, and the system calls on them. A file is
-// there only where the journal says so; what a crash left between the two is removed at the start.
+// there only where the journal says so; beside it, under a name of its own, what perhaps comes to be one. What a crash
+// left of either is removed at the start.
 //
 // Thread safe. Errors are errno's own: ENOSPC, EDQUOT, EIO, …
 #pragma once

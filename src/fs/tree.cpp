@@ -352,6 +352,14 @@ uint64_t Tree::went_to_disk() {
   uint64_t freed = 0;
   for (const InodeNumber inode : to_remove_) freed += files().remove(inode);
   to_remove_.clear();
+  std::erase_if(not_noted_, [&](InodeNumber inode) {
+    const auto row = journal_->row(inode);
+    if (!row) return false;
+    const bool noted = *row && (*row)->has_content;
+    if (!noted && content_in_use(inode)) return false;
+    if (!noted) freed += files().remove(inode);
+    return true;
+  });
   return freed;
 }
 

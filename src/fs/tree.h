@@ -113,7 +113,9 @@ class Tree {
   FsResult<void> release_kept(InodeNumber inode);
   // No row has this local content any more. Its file goes when that is on the disk: after a power failure the row may be back.
   void remove_later(InodeNumber inode) { to_remove_.insert(inode); }
-  bool has_to_remove() const { return !to_remove_.empty(); }
+  // A local file that the journal could not be told of: it goes when nobody uses it and the journal still does not have it.
+  void remove_unless_noted(InodeNumber inode) { not_noted_.insert(inode); }
+  bool has_to_remove() const { return !to_remove_.empty() || !not_noted_.empty(); }
   bool has_to_remove(InodeNumber inode) const { return to_remove_.contains(inode); }
   // Every transaction before this one is on the disk when it ends, and what was to be removed then is. Gives its bytes.
   FsResult<uint64_t> sync_journal();
@@ -165,6 +167,7 @@ class Tree {
   std::unordered_map<InodeNumber, std::weak_ptr<Content>> contents_;
   std::vector<std::weak_ptr<Content>> orphans_;
   std::set<InodeNumber> to_remove_;
+  std::set<InodeNumber> not_noted_;
   // Directories' rows are believed without a question meanwhile, for the bucket has not answered the last one.
   static constexpr std::chrono::seconds kSilence{60};
   std::chrono::steady_clock::time_point silent_until_;

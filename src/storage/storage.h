@@ -5,8 +5,8 @@
 // empty component is refused with kInvalidInput (hostile keys come from JSON's file_name). The rest
 // of the rules: storage/key.h.
 //
-// All members are thread safe. Errors: kNotFound for a key that is not there, kIo for the rest,
-// with the store's URI and the key in the message.
+// All members are thread safe. Errors: kNotFound for a key that is not there, kInconsistent for one that a bucket has
+// and does not give, kIo for the rest, with the store's URI and the key in the message.
 #pragma once
 
 #include <chrono>

@@ -210,6 +210,7 @@ class CachedStore : public ObjectStore {
       if (code != ErrorCode::kConflict && code != ErrorCode::kNotFound) return bytes;
       if (attempt == kTries) {
         if (code == ErrorCode::kNotFound) {
+          ATOLL_TRY(look_for(*remote_, key));
           return fail(
               ErrorCode::kInconsistent,
               fmt::format("reading {}/{}: the bucket has it, and does not give it", uri(), key));

@@ -146,6 +146,18 @@ TEST_F(CachedStoreTest, one_that_the_bucket_has_and_does_not_give_is_not_missing
   EXPECT_THAT(bytes.error().message, HasSubstr("does not give it"));
 }
 
+TEST_F(CachedStoreTest, one_that_is_removed_before_the_last_try_is_missing) {
+  remote_->put("a", text_of(100, 'a'));
+  int reads = 0;
+  remote_->set_fault([&](std::string_view call) -> std::optional<Error> {
+    if (call != "read a") return std::nullopt;
+    if (++reads < 4) return Error{ErrorCode::kConflict, "fake:/a: another one by now", {}, {}};
+    remote_->erase("a");
+    return Error{ErrorCode::kNotFound, "fake:/a", {}, {}};
+  });
+  EXPECT_EQ(store_->get("a").error().code, ErrorCode::kNotFound);
+}
+
 TEST_F(CachedStoreTest, what_is_not_there_is_not_found_also_when_it_was_known) {
   EXPECT_EQ(store_->get("a").error().code, ErrorCode::kNotFound);
   EXPECT_EQ(store_->head("a").error().code, ErrorCode::kNotFound);
