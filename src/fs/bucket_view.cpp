@@ -84,7 +84,7 @@ BucketEntry BucketView::entry_of(DirectoryEntry entry, const Keys& unfound) cons
   Row row = row_of(entry);
   // It may be anything: nobody but the owner gets at it, and it is not to be changed.
   row.guessed = entry.has_object && unfound.contains(entry.info.key);
-  if (row.guessed && row.kind == Kind::kFile) row.mode &= ~static_cast<uint32_t>(S_IRWXG | S_IRWXO);
+  if (row.guessed) row.mode &= ~static_cast<uint32_t>(S_IRWXG | S_IRWXO);
   return {std::move(row), std::move(entry.metadata)};
 }
 
@@ -106,15 +106,17 @@ FsResult<bool> BucketView::top_has_metadata() {
   for (const std::string& key : keys) {
     const auto object = names_->stat(key);
     if (!object && object.error().code == ErrorCode::kNotFound) continue;
-    unclear |= !object && object.error().code == ErrorCode::kInconsistent;
-    if (unclear) break;
+    if (!object && object.error().code == ErrorCode::kInconsistent) {
+      unclear = true;
+      continue;
+    }
     if (!object) return tl::unexpected(to_fs_error(object.error()));
     if (has_posix(object->metadata)) {
       found = true;
       break;
     }
   }
-  if (unclear) return true;
+  if (unclear && !found) return true;
   // An empty top may yet become anything.
   if (!keys.empty()) {
     const std::lock_guard lock(mutex_);

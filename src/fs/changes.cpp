@@ -137,7 +137,9 @@ FsResult<void> Changes::remove_directory(Tree::Lock& lock,
   const std::string path = NodeTable::path_of(*node);
   auto edit = ATOLL_TRY(Edit::begin(tree_));
   const Row directory = ATOLL_TRY(edit.row_of(parent));
-  Row row = ATOLL_TRY(edit.row_of(node));
+  // What the bucket does not find can go, but the journal is not to have it.
+  Row row = found.row.guessed ? found.row : ATOLL_TRY(edit.row_of(node));
+  row.inode = node->number;
   const Row seen = row;
   ATOLL_TRY(erase_gone_children(row.inode));
   ATOLL_TRY(edit.leave(row, path));

@@ -100,9 +100,11 @@ void Exporter::tell_conflict(const std::string& line) {
 
 FsResult<bool> Exporter::settle_conflict(Job& job, const Error& error) {
   const auto object = look_for(remote_, job.key);
-  if (!object && object.error().code != ErrorCode::kNotFound) {
-    return tl::unexpected(to_fs_error(object.error()));
-  }
+  // What is to be replaced, and is listed yet and not found any more, is gone as far as it matters.
+  const bool is_gone =
+      !object && (object.error().code == ErrorCode::kNotFound ||
+                  (object.error().code == ErrorCode::kInconsistent && job.row.maybe_gone));
+  if (!object && !is_gone) return tl::unexpected(to_fs_error(object.error()));
   if (object) {
     // A write of this very change, whose answer never came.
     const auto tag = object->metadata.find(std::string(kWriteTag));

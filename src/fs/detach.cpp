@@ -86,7 +86,7 @@ FsResult<void> Exporter::fetch_all(const std::shared_ptr<Content>& content,
                                    std::optional<InodeNumber> inode) {
   const auto fetch = [&]() -> FsResult<void> {
     auto fetched = content->fetch_all(stop_.get_token());
-    if (fetched || fetched.error().error_number != ENOSPC) return fetched;
+    if (fetched || !is_full_disk(fetched.error())) return fetched;
     // What the bucket has, too, makes room.
     const uint64_t freed = ATOLL_TRY(free_kept(content->size_bytes()));
     return freed == 0 ? fetched : content->fetch_all(stop_.get_token());

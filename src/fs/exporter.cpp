@@ -190,7 +190,11 @@ void Exporter::work_on_removals() {
     if (!any || removals_wanted_) continue;
     // What is left waits for exports that still need the objects, or for the server.
     const auto pause = more ? kBusyPause : std::min(kFirstPause * (1 << failures), kLongestPause);
-    changed_.wait_for(lock, pause, [&] { return stop.stop_requested() || removals_wanted_; });
+    // After a failure, new ones shorten the pause, but not to nothing.
+    const auto floor = std::min<Clock::duration>(pause, more ? kBusyPause : kFirstPause);
+    changed_.wait_for(lock, floor, [&] { return stop.stop_requested(); });
+    changed_.wait_for(
+        lock, pause - floor, [&] { return stop.stop_requested() || removals_wanted_; });
     removals_wanted_ = true;
   }
 }

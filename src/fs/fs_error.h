@@ -1,6 +1,7 @@
 // Errors on their way to the kernel, and back to a person.
 #pragma once
 
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,10 @@ inline tl::unexpected<FsError> fail_fs(int error_number, std::string reason = {}
 }
 
 // A result of the storage room as an answer to the kernel.
+inline bool is_full_disk(const FsError& error) {
+  return error.error_number == ENOSPC || error.error_number == EDQUOT;
+}
+
 template <typename T>
 FsResult<T> fs_result(Result<T> result) {
   if (!result) return tl::unexpected(to_fs_error(result.error()));

@@ -218,6 +218,36 @@ TEST_F(LayerAbsentTest, what_it_lists_and_does_not_find_is_removed) {
   settle_with_conflicts(0);
 }
 
+TEST_F(LayerAbsentTest, a_directory_that_it_lists_and_does_not_find_is_its_owners_and_is_removed) {
+  remote_->put("e/", "", {{"file-permissions", "0040755"}});
+  not_found({"stat e/"});
+  machine_.options.exports = ExportPolicy::kOnDemand;
+  machine_.start();
+  EXPECT_EQ(machine_.look("e")->mode, S_IFDIR | 0700U);
+  EXPECT_EQ(machine_.write("e/new", "new"), EIO);
+  EXPECT_EQ(machine_.remove_directory("e"), 0);
+  EXPECT_TRUE(export_all());
+  EXPECT_EQ(remote_->content("e/"), std::nullopt);
+  remote_->set_fault(nullptr);
+  machine_.age();
+  EXPECT_THAT(machine_.list(""), ElementsAre("a", "d"));
+}
+
+TEST_F(LayerAbsentTest, what_comes_to_its_place_replaces_it) {
+  remote_->put("x", "renamed");
+  machine_.options.exports = ExportPolicy::kOnDemand;
+  not_found({"stat a", "stat d/b"});
+  machine_.start();
+  ASSERT_EQ(machine_.rename("x", "a"), 0);
+  ASSERT_EQ(machine_.unlink("d/b"), 0);
+  ASSERT_EQ(machine_.write("d/b", "new"), 0);
+  EXPECT_TRUE(export_all());
+  remote_->set_fault(nullptr);
+  settle_with_conflicts(0);
+  EXPECT_EQ(remote_->content("a"), "renamed");
+  EXPECT_EQ(remote_->content("d/b"), "new");
+}
+
 TEST_F(LayerAbsentTest, so_is_what_it_lists_and_does_not_let_us_look_at) {
   start(ConflictPolicy::kKeepBoth);
   ASSERT_EQ(machine_.unlink("a"), 0);

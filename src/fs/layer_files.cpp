@@ -171,7 +171,7 @@ FsResult<uint64_t> Layer::write(Handle handle, uint64_t offset, std::span<const 
     }
     if (written) return written->end - written->begin;
     // What the bucket has, too, makes room.
-    if (written.error().error_number != ENOSPC || freed) return tl::unexpected(written.error());
+    if (!is_full_disk(written.error()) || freed) return tl::unexpected(written.error());
     if (ATOLL_TRY(exporter_->free_kept(std::max<uint64_t>(bytes.size(), uint64_t{64} << 20))) ==
         0) {
       return tl::unexpected(written.error());

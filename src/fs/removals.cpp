@@ -65,6 +65,7 @@ Result<std::vector<std::optional<ObjectInfo>>> Exporter::found(
     auto object = remote_.stat(removals[i].key);
     if (object) found[i] = std::move(object->info);
     if (object) return {};
+    if (object.error().code == ErrorCode::kIo) return tl::unexpected(object.error());
     auto page = ATOLL_TRY(page_after(remote_, removals[i].key));
     const bool is_there = !page.objects.empty() && page.objects.front().key == removals[i].key;
     if (is_there) found[i] = std::move(page.objects.front());

@@ -115,7 +115,7 @@ class Tree {
   void remove_later(InodeNumber inode) { to_remove_.insert(inode); }
   // A local file that the journal could not be told of: it goes when nobody uses it and the journal still does not have it.
   void remove_unless_noted(InodeNumber inode) { not_noted_.insert(inode); }
-  bool has_to_remove() const { return !to_remove_.empty() || !not_noted_.empty(); }
+  bool has_to_remove() const { return !to_remove_.empty(); }
   bool has_to_remove(InodeNumber inode) const { return to_remove_.contains(inode); }
   // Every transaction before this one is on the disk when it ends, and what was to be removed then is. Gives its bytes.
   FsResult<uint64_t> sync_journal();

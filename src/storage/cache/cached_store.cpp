@@ -209,13 +209,14 @@ class CachedStore : public ObjectStore {
       const ErrorCode code = bytes.error().code;
       if (code != ErrorCode::kConflict && code != ErrorCode::kNotFound) return bytes;
       if (attempt == kTries) {
-        if (code == ErrorCode::kNotFound) {
-          ATOLL_TRY(look_for(*remote_, key));
+        const bool missing = code == ErrorCode::kNotFound;
+        if (missing && ATOLL_TRY(look_for(*remote_, key)).info.etag == info.etag) {
           return fail(
               ErrorCode::kInconsistent,
               fmt::format("reading {}/{}: the bucket has it, and does not give it", uri(), key));
         }
         Error error = std::move(bytes).error();
+        error.code = ErrorCode::kConflict;
         if (error.hint.empty()) error.hint = "something writes to it all the time";
         return tl::unexpected(std::move(error));
       }
