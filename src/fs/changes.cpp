@@ -265,7 +265,7 @@ FsResult<void> Changes::make_writable(const NodePtr& node,
   }
   Row row = ATOLL_TRY(edit.row_of(node));
   if (!file) file = ATOLL_TRY(tree_.files().create(node->number));
-  const auto noted = [&]() -> FsResult<void> {
+  auto noted = [&]() -> FsResult<void> {
     ATOLL_TRY(tree_.files().place(file, node->number));
     row.base = state.base;
     row.size_bytes = state.size_bytes;

@@ -16,7 +16,8 @@ using testing::ElementsAre;
 class LayerAbsentTest : public LayerTest {
  protected:
   // What begins with one of these is answered 404, `times` times.
-  void not_found(std::vector<std::string> begins, int times = std::numeric_limits<int>::max()) {
+  void not_found(const std::vector<std::string>& begins,
+                 int times = std::numeric_limits<int>::max()) {
     left_ = times;
     remote_->set_fault([this, begins](std::string_view call) -> std::optional<Error> {
       const auto is_of = [&](const std::string& begin) { return call.starts_with(begin); };
