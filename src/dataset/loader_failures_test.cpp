@@ -118,6 +118,17 @@ TEST_F(LoaderFailures, a_picture_of_another_size_than_the_annotations_say_is_bad
   EXPECT_THAT(failed.error().message, HasSubstr("60x48"));
 }
 
+TEST_F(LoaderFailures, a_picture_that_the_bucket_has_and_does_not_give_is_bad) {
+  for (int i = 0; i < 2; ++i) add_image({64, 48});
+  finish();
+  store_.fail_calls("get train/0.png", Error{ErrorCode::kInconsistent, "not given", {}, {}});
+  LoaderOptions options = options_at_own_size();
+  options.max_bad_images = 1;
+  Loader loader = this->loader(options, {{0, 1}});
+  EXPECT_EQ(all_of(loader).at(0).samples.size(), 1U);
+  EXPECT_THAT(loader.bad_images(), ElementsAre(Field(&BadImage::what, HasSubstr("not given"))));
+}
+
 TEST_F(LoaderFailures, a_failing_store_is_an_error_of_its_own) {
   add_image({64, 48});
   finish();

@@ -16,8 +16,9 @@ FsResult<Row> Edit::row_of(const NodePtr& node) {
 }
 
 FsResult<Row> Edit::insert(Row seen, InodeNumber inode, InodeNumber parent) {
-  if (seen.guessed)
+  if (seen.guessed) {
     return fail_fs(EIO, seen.base.key + ": the bucket lists it and does not find it");
+  }
   seen.inode = inode;
   seen.parent = parent;
   seen.change = ATOLL_TRY(tree_->journal().next_number());

@@ -191,10 +191,10 @@ void Exporter::work_on_removals() {
     // What is left waits for exports that still need the objects, or for the server.
     const auto pause = more ? kBusyPause : std::min(kFirstPause * (1 << failures), kLongestPause);
     // After a failure, new ones shorten the pause, but not to nothing.
-    const auto floor = std::min<Clock::duration>(pause, more ? kBusyPause : kFirstPause);
-    changed_.wait_for(lock, floor, [&] { return stop.stop_requested(); });
+    const auto least = more ? kBusyPause : kFirstPause;
+    changed_.wait_for(lock, least, [&] { return stop.stop_requested(); });
     changed_.wait_for(
-        lock, pause - floor, [&] { return stop.stop_requested() || removals_wanted_; });
+        lock, pause - least, [&] { return stop.stop_requested() || removals_wanted_; });
     removals_wanted_ = true;
   }
 }

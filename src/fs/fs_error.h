@@ -13,11 +13,11 @@ inline tl::unexpected<FsError> fail_fs(int error_number, std::string reason = {}
   return tl::unexpected<FsError>(FsError{error_number, std::move(reason)});
 }
 
-// A result of the storage room as an answer to the kernel.
 inline bool is_full_disk(const FsError& error) {
   return error.error_number == ENOSPC || error.error_number == EDQUOT;
 }
 
+// A result of the storage room as an answer to the kernel.
 template <typename T>
 FsResult<T> fs_result(Result<T> result) {
   if (!result) return tl::unexpected(to_fs_error(result.error()));

@@ -27,10 +27,6 @@ class LayerAbsentTest : public LayerTest {
     });
   }
   bool export_all() { return machine_.layer().export_now("", {}, nullptr).has_value(); }
-  ptrdiff_t local_files() const {
-    const std::filesystem::directory_iterator files(machine_.options.directory + "/files");
-    return std::distance(begin(files), end(files));
-  }
 
  private:
   std::atomic<int> left_ = 0;
@@ -176,8 +172,8 @@ TEST_F(LayerAbsentTest, nor_does_it_decide_what_is_beside_it) {
   machine_.start();
   EXPECT_EQ(machine_.look("d/secret")->mode, S_IFREG | 0600U);
   EXPECT_EQ(machine_.look("d/link")->mode, S_IFLNK | 0777U);
-  EXPECT_EQ(machine_.write_at("d/secret", 0, "S"),
-            EIO);  // the journal would have to know the directory
+  // The journal would have to know the directory.
+  EXPECT_EQ(machine_.write_at("d/secret", 0, "S"), EIO);
   remote_->set_fault(nullptr);
   machine_.age();
   ASSERT_EQ(machine_.write_at("d/secret", 0, "S"), 0);
@@ -327,7 +323,7 @@ TEST_F(LayerAbsentTest, what_came_before_an_export_failed_takes_no_room) {
   remote_->set_fault(nullptr);
   machine_.settle();
   EXPECT_EQ(error_of(machine_.layer().sync_directories()), 0);
-  EXPECT_EQ(local_files(), 1);  // of "d/b", which is kept
+  EXPECT_EQ(machine_.local_files(), 1);  // of "d/b", which is kept
 }
 
 // A file that was renamed, and gets its bytes because another one comes to its old place; they do not come. Meanwhile, the
@@ -388,10 +384,10 @@ TEST_F(LayerGivenUpTest, what_is_written_to_it_then_is_kept) {
 
 TEST_F(LayerGivenUpTest, what_came_of_it_takes_no_room) {
   end_slow_one();
-  EXPECT_EQ(local_files(), 2);  // of "d/b" and of "slow", which are kept
+  EXPECT_EQ(machine_.local_files(), 2);  // of "d/b" and of "slow", which are kept
   settle_with_conflicts(0);
   EXPECT_EQ(remote_->content("z"), "beta");
-  EXPECT_EQ(local_files(), 2);
+  EXPECT_EQ(machine_.local_files(), 2);
 }
 
 }  // namespace

@@ -70,6 +70,8 @@ class Machine {
   std::map<std::string, std::string> tree();
   // Waits until everything is in the bucket.
   void settle();
+  // How many files hold local contents.
+  ptrdiff_t local_files() const;
 
  private:
   FsResult<InodeNumber> parent_of(std::string_view path, std::string& name);

@@ -265,6 +265,11 @@ void Machine::walk(const std::string& at,
   }
 }
 
+ptrdiff_t Machine::local_files() const {
+  const std::filesystem::directory_iterator files(options.directory + "/files");
+  return std::distance(begin(files), end(files));
+}
+
 std::map<std::string, std::string> Machine::tree() {
   std::map<std::string, std::string> tree;
   walk("", kRoot, tree);

@@ -122,8 +122,8 @@ Result<ListPage> page_after(Remote& remote,
                             std::string_view prefix,
                             std::string_view start_after = {});
 
-// The object, asked of the bucket itself. kInconsistent: it is listed, and not found. kNotFound means that it has gone: neither does a HEAD find it nor a LIST show it. A HEAD
-// alone cannot tell that from a bucket that is not there, as behind an endpoint that is being set up.
+// The object, asked of the bucket itself. kNotFound means that it has gone: neither does a HEAD find it nor a LIST show
+// it. A HEAD alone cannot tell that from a bucket that is not there. kInconsistent: it is listed, and not found.
 Result<RemoteObject> look_for(Remote& remote, std::string_view key);
 
 }  // namespace atl::storage
